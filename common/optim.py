@@ -1,0 +1,203 @@
+"""Gradient steps: clipping, weight decay, Adam and its relatives, loss scaling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from common import layers
+
+_BETA1, _BETA2 = 0.9, 0.999
+_SLOTS = {"adam": 2, "nadam": 2, "adamax": 2, "sgd": 0, "momentum": 1}
+_SCALE_START, _SCALE_MAX, _SCALE_PATIENCE = 2.0**15, 2.0**24, 2000
+
+
+class Optimizer(layers.Module):
+    """Updates a fixed list of weights from the gradient of a loss.
+
+    Before each step the gradient's global norm is clipped to `clip` and every weight
+    is multiplied by 1 - `wd` (not scaled by the learning rate). In float16 the loss is
+    multiplied by a scale that halves when a gradient overflows, in which case the step
+    is left out, and doubles after 2000 good steps (Micikevicius et al. 2018).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        weights: Mapping[str, tf.Variable],
+        *,
+        opt: str,
+        lr: float,
+        eps: float,
+        clip: float,
+        wd: float,
+        scale_loss: bool = False,
+    ):
+        """Makes moments of zero for every weight.
+
+        Args:
+          name: Prefix of the metrics.
+          weights: Weights by name.
+          opt: adam, nadam, adamax, sgd or momentum (0.9).
+          lr: Learning rate.
+          eps: Added to the root of the second moment.
+          clip: Largest global norm of a gradient, 0 = no limit.
+          wd: Weight decay of one step.
+          scale_loss: Whether gradients are float16 and the loss has to be scaled.
+
+        Raises:
+          ValueError: If the optimiser is unknown.
+        """
+        super().__init__()
+        if opt not in _SLOTS:
+            raise ValueError(
+                f"Unknown optimiser {opt!r} for {name}; choose from {sorted(_SLOTS)}."
+            )
+        self._label = name
+        self._opt, self._lr, self._eps, self._clip, self._wd = opt, lr, eps, clip, wd
+        self._weights = list(weights.values())
+        self._steps = self.add("steps", tf.Variable(0, dtype=tf.int64))
+        self._slots = []
+        for i in range(_SLOTS[opt]):
+            slot = [tf.Variable(tf.zeros_like(w)) for w in self._weights]
+            for key, value in zip(weights, slot, strict=True):
+                self.add(f"slot{i}/{key}", value)
+            self._slots.append(slot)
+        self._scale = None
+        if scale_loss:
+            self._scale = self.add("scale", tf.Variable(_SCALE_START))
+            self._good = self.add("good", tf.Variable(0, dtype=tf.int64))
+
+    @property
+    def weights(self) -> list[tf.Variable]:
+        """The weights that this optimiser updates."""
+        return self._weights
+
+    def scaled(self, loss: tf.Tensor) -> tf.Tensor:
+        """Returns what to differentiate; call it inside the gradient tape."""
+        return loss * self._scale if self._scale is not None else loss
+
+    def reset(self) -> None:
+        """Forgets all moments, as a new optimiser would start."""
+        for weight in self.named_weights().values():
+            weight.assign(tf.zeros_like(weight))
+        if self._scale is not None:
+            self._scale.assign(_SCALE_START)
+
+    def apply(
+        self, loss: tf.Tensor, grads: Sequence[tf.Tensor | None]
+    ) -> dict[str, tf.Tensor]:
+        """Takes one step.
+
+        Args:
+          loss: The unscaled loss, for the metrics.
+          grads: Gradients of `scaled(loss)` in the order of the weights.
+
+        Returns:
+          `{name}_loss`, `{name}_grad_norm` (before clipping) and, with loss scaling,
+          `{name}_loss_scale`.
+        """
+        grads = [
+            tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
+            for g, w in zip(grads, self._weights, strict=True)
+        ]
+        metrics = {f"{self._label}_loss": loss}
+        if self._scale is not None:
+            grads = [g / self._scale for g in grads]
+            metrics[f"{self._label}_loss_scale"] = self._scale.read_value()
+        norm = tf.linalg.global_norm(grads)
+        metrics[f"{self._label}_grad_norm"] = norm
+        if self._clip:
+            factor = self._clip / tf.maximum(norm, self._clip)
+            grads = [g * factor for g in grads]
+        if self._scale is None:
+            self._step(grads)
+        else:
+            finite = tf.math.is_finite(norm)
+            tf.cond(finite, lambda: self._step(grads), lambda: None)
+            self._adapt_scale(finite)
+        return metrics
+
+    def _step(self, grads: Sequence[tf.Tensor]) -> None:
+        self._steps.assign_add(1)
+        steps = tf.cast(self._steps, tf.float32)
+        now = _Step(self._lr, self._eps, _BETA1**steps, _BETA2**steps)
+        for i, (weight, grad) in enumerate(zip(self._weights, grads, strict=True)):
+            if self._wd:
+                weight.assign(weight * (1 - self._wd))
+            _RULES[self._opt](now, weight, grad, [slot[i] for slot in self._slots])
+
+    def _adapt_scale(self, finite: tf.Tensor) -> None:
+        good = tf.where(finite, self._good + 1, 0)
+        grow = good >= _SCALE_PATIENCE
+        scale = tf.where(grow, self._scale * 2, self._scale)
+        scale = tf.where(finite, scale, self._scale / 2)
+        self._scale.assign(tf.clip_by_value(scale, 1.0, _SCALE_MAX))
+        self._good.assign(tf.where(grow, tf.zeros_like(good), good))
+
+
+class _Step(NamedTuple):
+    """What all weights share in one step."""
+
+    lr: float
+    eps: float
+    power1: tf.Tensor
+    power2: tf.Tensor
+
+
+def _adam(now, weight, grad, slots, nesterov=False):
+    """Kingma & Ba 2015, section 2, last paragraph: eps outside the bias correction."""
+    tf.raw_ops.ResourceApplyAdam(
+        var=weight.handle,
+        m=slots[0].handle,
+        v=slots[1].handle,
+        beta1_power=now.power1,
+        beta2_power=now.power2,
+        lr=now.lr,
+        beta1=_BETA1,
+        beta2=_BETA2,
+        epsilon=now.eps,
+        grad=grad,
+        use_nesterov=nesterov,
+    )
+
+
+def _nadam(now, weight, grad, slots):
+    """Adam with Nesterov's look-ahead (Dozat 2016)."""
+    _adam(now, weight, grad, slots, nesterov=True)
+
+
+def _adamax(now, weight, grad, slots):
+    """Kingma & Ba 2015, algorithm 2."""
+    tf.raw_ops.ResourceApplyAdaMax(
+        var=weight.handle,
+        m=slots[0].handle,
+        v=slots[1].handle,
+        beta1_power=now.power1,
+        lr=now.lr,
+        beta1=_BETA1,
+        beta2=_BETA2,
+        epsilon=now.eps,
+        grad=grad,
+    )
+
+
+def _sgd(now, weight, grad, slots):
+    del slots
+    weight.assign_sub(now.lr * grad)
+
+
+def _momentum(now, weight, grad, slots):
+    slots[0].assign(0.9 * slots[0] + grad)
+    weight.assign_sub(now.lr * slots[0])
+
+
+_RULES: dict[str, Callable] = {
+    "adam": _adam,
+    "nadam": _nadam,
+    "adamax": _adamax,
+    "sgd": _sgd,
+    "momentum": _momentum,
+}

@@ -1,0 +1,249 @@
+"""The agent: world model, task behaviour and exploration behind four calls.
+
+`policy` acts, `train` learns from a batch, `report` draws predictions, and
+`named_state` lists every tensor that a checkpoint has to hold.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from common import config as config_lib
+from common import layers as nn
+from common import schedules, specs, tfutils
+from dreamerv2 import actor_critic, explore, rssm, world_model
+
+Metrics = dict[str, tf.Tensor]
+PolicyState = tuple[rssm.State, tf.Tensor]  # latent and last action [N, ...]
+
+_REPLAY_KEYS = ("action", "reward", "is_first", "is_last", "is_terminal")
+_STREAMS = ("weights", "train", "policy", "report")
+
+
+class Agent(nn.Module):
+    """DreamerV2 with an optional exploration behaviour of its own."""
+
+    def __init__(
+        self,
+        config: config_lib.Config,
+        obs_specs: Mapping[str, specs.ArraySpec],
+        act_spec: specs.ActionSpec,
+    ):
+        """Builds all networks; weights derive from `config.seed`.
+
+        Raises:
+          ValueError: If a configured name is unknown or does not fit the spaces.
+        """
+        super().__init__()
+        self._config = config
+        self._act_spec = act_spec
+        entropy = np.random.SeedSequence([config.seed, 0])
+        streams = dict(zip(_STREAMS, entropy.spawn(len(_STREAMS)), strict=True))
+        self._seeds = {k: int(v.generate_state(1)[0]) for k, v in streams.items()}
+        self._calls = dict.fromkeys(_STREAMS, 0)
+        rng = np.random.default_rng(streams["weights"])
+        self.model = self.merge(
+            world_model.WorldModel(config, obs_specs, act_spec, rng)
+        )
+        feat_size = self.model.rssm.feat_size
+        self.task = self.merge(
+            actor_critic.ActorCritic(config, act_spec, feat_size, rng)
+        )
+        self.expl = None
+        if config.expl_behavior != "greedy":
+            if config.expl_behavior not in explore.BEHAVIOURS:
+                raise ValueError(
+                    f"Unknown expl_behavior {config.expl_behavior!r}; choose from "
+                    f"{['greedy', *sorted(explore.BEHAVIOURS)]}."
+                )
+            kind = explore.BEHAVIOURS[config.expl_behavior]
+            self.expl = self.add("expl", kind(config, act_spec, self.model, rng))
+        self._obs_keys = {*self.model.encoder.cnn_keys, *self.model.encoder.mlp_keys}
+        self._schedules = {
+            key: schedules.parse(config[key])
+            for key in ("actor_ent", "actor_grad_mix", "expl_noise", "eval_noise")
+        }
+        graph = functools.partial(tf.function, autograph=False)
+        self.train_graph = graph(self._train, jit_compile=config.jit_compile)
+        self.policy_graph = graph(self._policy)
+        self._video_graph = graph(self.model.video)
+
+    def policy(
+        self,
+        obs: Mapping[str, np.ndarray],
+        state: PolicyState | None,
+        *,
+        step: int,
+        exploring: np.ndarray,
+        evaluate: bool = False,
+    ) -> tuple[np.ndarray, PolicyState]:
+        """Chooses an action for each environment.
+
+        Args:
+          obs: Observations [N, ...] with `is_first` [N].
+          state: What the last call returned; None before the first.
+          step: Environment steps so far, for schedules.
+          exploring: [N] booleans, which rows follow the exploration behaviour.
+          evaluate: Whether rows that do not explore take the most probable action,
+            with `eval_noise` instead of `expl_noise`.
+
+        Returns:
+          Actions [N, A], and the state for the next call.
+        """
+        data = {k: tf.convert_to_tensor(obs[k]) for k in self._obs_keys}
+        data["is_first"] = tf.convert_to_tensor(obs["is_first"])
+        if state is None:
+            rows = len(obs["is_first"])
+            zero = tf.zeros([rows, self._act_spec.size])
+            state = (self.model.initial(rows), zero)
+        noise = self._schedules["eval_noise" if evaluate else "expl_noise"](step)
+        action, state = self.policy_graph(
+            data,
+            state,
+            self._next_seed("policy"),
+            tf.constant(noise, tf.float32),
+            tf.convert_to_tensor(exploring),
+            evaluate=evaluate,
+        )
+        return action.numpy(), state
+
+    def train(
+        self, data: Mapping[str, np.ndarray], state: rssm.State | None, *, step: int
+    ) -> tuple[rssm.State, Metrics]:
+        """Takes one gradient step of every part.
+
+        Args:
+          data: Batch [B, T, ...] from replay.
+          state: State in which the same rows ended in the last batch, or None.
+          step: Environment steps so far, for schedules.
+
+        Returns:
+          The state that the next batch continues, and scalar metrics.
+        """
+        keys = (*self._obs_keys, *_REPLAY_KEYS)
+        data = {k: tf.convert_to_tensor(data[k]) for k in keys}
+        if state is None:
+            state = self.model.initial(data["action"].shape[0])
+        return self.train_graph(
+            data, state, self.coefficients(step), self._next_seed("train")
+        )
+
+    def report(self, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns `openl_{key}` videos [T, 3 H, 6 W, C] in [0, 1] for every image."""
+        keys = (*self._obs_keys, *_REPLAY_KEYS)
+        data = self.model.preprocess({k: tf.convert_to_tensor(data[k]) for k in keys})
+        return {
+            f"openl_{key}": self._video_graph(
+                data, key, self._next_seed("report")
+            ).numpy()
+            for key in self.model.heads["decoder"].cnn_keys
+        }
+
+    def coefficients(self, step: int) -> dict[str, tf.Tensor]:
+        """Returns the actor's scheduled coefficients at an environment step."""
+        return {
+            key: tf.constant(self._schedules[key](step), tf.float32)
+            for key in ("actor_ent", "actor_grad_mix")
+        }
+
+    def optimizers(self) -> dict[str, Any]:
+        """Returns every optimiser by name."""
+        result = {"model_opt": self.model.opt, **self.task.optimizers()}
+        if self.expl is not None:
+            below = self.expl.optimizers().items()
+            result.update({f"expl/{key}": value for key, value in below})
+        return result
+
+    def named_state(self) -> dict[str, tf.Variable]:
+        """Returns all weights, moments and counters by name, for checkpoints."""
+        state = self.named_weights()
+        for name, opt in self.optimizers().items():
+            below = opt.named_weights().items()
+            state.update({f"{name}/{key}": value for key, value in below})
+        return state
+
+    def get_state(self) -> dict[str, int]:
+        """Returns the counters that random seeds derive from."""
+        return dict(self._calls)
+
+    def set_state(self, state: Mapping[str, int]) -> None:
+        """Continues the counters."""
+        self._calls.update(state)
+
+    def _next_seed(self, stream: str) -> tf.Tensor:
+        """Returns a stateless seed [2]: the stream's own number and a count."""
+        self._calls[stream] += 1
+        return tf.constant([self._seeds[stream] % 2**31, self._calls[stream]], tf.int32)
+
+    def _train(
+        self,
+        data: Mapping[str, tf.Tensor],
+        state: rssm.State,
+        coefficients: Mapping[str, tf.Tensor],
+        seed: tf.Tensor | None,
+    ) -> tuple[rssm.State, Metrics]:
+        """One update: world model, then task behaviour, then exploration."""
+        seeds = tfutils.split_seed(seed, 3)
+        data = self.model.preprocess(data)
+        outputs, metrics = self.model.train(data, state, seeds[0])
+        metrics.update(
+            self.task.train(
+                self.model,
+                outputs.post,
+                data["is_terminal"],
+                lambda trajectory: (self.model.reward(trajectory.feat), {}),
+                coefficients,
+                seeds[1],
+            )
+        )
+        if self.expl is not None:
+            more = self.expl.learn(data, outputs, coefficients, seeds[2])
+            metrics.update(tfutils.prefix(more, "expl"))
+        return {k: v[:, -1] for k, v in outputs.post.items()}, metrics
+
+    def _policy(
+        self,
+        obs: Mapping[str, tf.Tensor],
+        state: PolicyState,
+        seed: tf.Tensor,
+        noise: tf.Tensor,
+        exploring: tf.Tensor,
+        *,
+        evaluate: bool,
+    ) -> tuple[tf.Tensor, PolicyState]:
+        latent, action = state
+        seeds = tfutils.split_seed(seed, 5)
+        obs = self.model.preprocess(obs)
+        embed = self.model.encoder(obs)
+        mean = evaluate and self._config.eval_state_mean
+        latent = self.model.rssm.obs_step(
+            latent, action, embed, obs["is_first"], None if mean else seeds[0]
+        )
+        feat = self.model.rssm.feat(latent)
+        rows = [embed.shape[0]]
+        task_noise = self.task.noise(rows, None if evaluate else seeds[1])
+        action = self.task.actor(feat).sample(task_noise)
+        if evaluate or self.expl is not None:
+            behaviour = self.expl or self.task
+            other = behaviour.actor(feat).sample(behaviour.noise(rows, seeds[2]))
+            action = tf.where(exploring[:, None], other, action)
+        action = self._disturb(action, noise, seeds[3:])
+        return action, (latent, action)
+
+    def _disturb(
+        self, action: tf.Tensor, amount: tf.Tensor, seeds: list[tf.Tensor]
+    ) -> tf.Tensor:
+        """Replaces discrete actions with chance `amount`, or adds normal noise."""
+        if self._act_spec.discrete:
+            rows, size = action.shape
+            uniform = tf.random.stateless_uniform([rows], seeds[0])
+            index = tf.random.stateless_uniform([rows], seeds[1], 0, size, tf.int32)
+            other = tf.one_hot(index, size)
+            return tf.where(uniform[:, None] < amount, other, action)
+        noise = tf.random.stateless_normal(action.shape, seeds[0])
+        return tf.clip_by_value(action + amount * noise, -1.0, 1.0)

@@ -1,0 +1,290 @@
+"""The world model: encoder, RSSM, and heads that predict what is observed.
+
+Hafner et al. 2021, section 2.1 and equation 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from common import config as config_lib
+from common import layers as nn
+from common import nets, optim, specs, tfutils
+from dreamerv2 import losses, rssm
+
+CLIP_REWARDS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "identity": tf.identity,
+    "sign": tf.sign,
+    "tanh": tf.tanh,
+}
+_CONTEXT = 5  # steps that a video prediction observes before it imagines
+_VIDEOS = 6  # sequences in a video
+
+
+class Outputs(NamedTuple):
+    """What the world model found in a batch; all [B, T, ...]."""
+
+    embed: tf.Tensor
+    feat: tf.Tensor
+    post: rssm.State
+    prior: rssm.State
+    kl: tf.Tensor  # [B, T] nats
+    log_probs: dict[str, tf.Tensor]  # [B, T] by head or observation key
+
+
+class Trajectory(NamedTuple):
+    """Imagined states 0..H of N rows, time first."""
+
+    feat: tf.Tensor  # [H + 1, N, F]
+    action: tf.Tensor  # [H + 1, N, A], the actions that led to the states
+    discount: tf.Tensor  # [H + 1, N]
+    weight: tf.Tensor  # [H + 1, N], chance that the state is reached
+
+
+class WorldModel(nn.Module):
+    """Learns to compress observations and to predict them ahead."""
+
+    def __init__(
+        self,
+        config: config_lib.Config,
+        obs_specs: Mapping[str, specs.ArraySpec],
+        act_spec: specs.ActionSpec,
+        rng: np.random.Generator,
+    ):
+        """Builds the networks and their optimiser.
+
+        Args:
+          config: The run's configuration.
+          obs_specs: Observations by key.
+          act_spec: Size and kind of the actions.
+          rng: Source of the initial weights.
+
+        Raises:
+          ValueError: If a configured name is unknown or no observation is used.
+        """
+        super().__init__()
+        if config.clip_rewards not in CLIP_REWARDS:
+            raise ValueError(
+                f"Unknown clip_rewards {config.clip_rewards!r}; choose from "
+                f"{sorted(CLIP_REWARDS)}."
+            )
+        self._config = config
+        self._dtype = tfutils.compute_dtype(config.precision)
+        shapes = {key: spec.shape for key, spec in obs_specs.items()}
+        self.encoder = self.add("encoder", nets.Encoder(rng, shapes, **config.encoder))
+        self.rssm = self.add(
+            "rssm",
+            rssm.RSSM(
+                rng,
+                self.encoder.size,
+                act_spec.size,
+                **config.rssm,
+                unroll=config.unroll,
+            ),
+        )
+        feat = self.rssm.feat_size
+        decoder = nets.Decoder(rng, feat, shapes, **config.decoder)
+        self.heads: dict[str, Any] = {"decoder": decoder}
+        self.heads["reward"] = nets.MLP(rng, feat, (), **config.reward_head)
+        if config.pred_discount:
+            self.heads["discount"] = nets.MLP(rng, feat, (), **config.discount_head)
+        for name, head in self.heads.items():
+            self.add(f"heads/{name}", head)
+        unknown = set(config.grad_heads) - set(self.heads)
+        if unknown:
+            raise ValueError(
+                f"grad_heads names {sorted(unknown)}, but the heads are "
+                f"{sorted(self.heads)} (pred_discount is {config.pred_discount})."
+            )
+        self.opt = optim.Optimizer(
+            "model",
+            self.named_weights(),
+            scale_loss=self._dtype == tf.float16,
+            **config.model_opt,
+        )
+
+    def preprocess(self, data: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Scales what comes from the replay: images to [-0.5, 0.5], rewards clipped.
+
+        Adds `discount`, the true discount after each step: 0 where the episode
+        terminated, the configured discount elsewhere.
+        """
+        result = {}
+        for key, value in data.items():
+            if value.dtype == tf.uint8:
+                value = tf.cast(value, self._dtype) / 255.0 - 0.5
+            elif value.dtype.is_floating and key != "reward":
+                value = tf.cast(value, self._dtype)
+            result[key] = value
+        if "reward" in result:
+            clip = CLIP_REWARDS[self._config.clip_rewards]
+            result["reward"] = clip(tf.cast(result["reward"], tf.float32))
+        if "is_terminal" in result:
+            alive = 1.0 - tf.cast(result["is_terminal"], tf.float32)
+            result["discount"] = alive * self._config.discount
+        return result
+
+    def initial(self, batch: int) -> rssm.State:
+        """Returns the zero state of `batch` rows."""
+        return self.rssm.initial(batch, self._dtype)
+
+    def train(
+        self,
+        data: Mapping[str, tf.Tensor],
+        state: rssm.State,
+        seed: tf.Tensor | None,
+    ) -> tuple[Outputs, dict[str, tf.Tensor]]:
+        """Takes one gradient step on preprocessed data [B, T, ...]."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self.opt.weights)
+            loss, outputs, metrics = self.loss(data, state, seed)
+            scaled = self.opt.scaled(loss)
+        grads = tape.gradient(scaled, self.opt.weights)
+        metrics.update(self.opt.apply(loss, grads))
+        return outputs, metrics
+
+    def loss(
+        self,
+        data: Mapping[str, tf.Tensor],
+        state: rssm.State,
+        seed: tf.Tensor | None,
+    ) -> tuple[tf.Tensor, Outputs, dict[str, tf.Tensor]]:
+        """Returns the total loss, what was computed on the way, and metrics.
+
+        Args:
+          data: Preprocessed batch [B, T, ...].
+          state: State [B, ...] that the sequences continue.
+          seed: Stateless seed [2]; None takes the modes.
+        """
+        embed = self.encoder(data)
+        post, prior = self.rssm.observe(
+            embed, data["action"], data["is_first"], state, seed
+        )
+        feat = self.rssm.feat(post)
+        kl = losses.kl_balance(
+            _stats(post), _stats(prior), self.rssm.dist, **self._config.kl
+        )
+        log_probs = self._log_probs(feat, data)
+        parts = {"kl": kl.loss}
+        parts.update({k: -tf.reduce_mean(v) for k, v in log_probs.items()})
+        scales = self._config.loss_scales
+        total = sum(scales.get(key, 1.0) * value for key, value in parts.items())
+        metrics = {f"{key}_loss": value for key, value in parts.items()}
+        metrics["model_kl"] = tf.reduce_mean(kl.value)
+        metrics["prior_ent"] = tf.reduce_mean(self.rssm.dist(prior).entropy())
+        metrics["post_ent"] = tf.reduce_mean(self.rssm.dist(post).entropy())
+        outputs = Outputs(embed, feat, post, prior, kl.value, log_probs)
+        return total, outputs, metrics
+
+    def imagine(
+        self,
+        policy: Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor],
+        action_noise: tf.Tensor | None,
+        start: rssm.State,
+        is_terminal: tf.Tensor,
+        horizon: int,
+        seed: tf.Tensor | None,
+    ) -> Trajectory:
+        """Lets a policy act inside the model (Hafner et al. 2021, section 2.2).
+
+        Args:
+          policy: Function of features [N, F] and action noise to actions [N, A].
+          action_noise: Noise of the actions [H, N, ...]; None takes the modes.
+          start: States [B, T, ...], flattened to N = B T rows.
+          is_terminal: [B, T], whether the episode has ended in these states.
+          horizon: H.
+          seed: Stateless seed [2] of the latents; None takes the modes.
+        """
+        start = {key: start[key] for key in ("deter", "stoch")}
+        start = tfutils.flatten_time(start)  # [B, T, ...] -> [N, ...]
+        rows = start["deter"].shape[0]
+        draws = self.rssm.draws(horizon, rows, seed)
+        noise = tf.zeros([horizon]) if action_noise is None else action_noise
+
+        def step(now: rssm.State, inputs: tuple) -> rssm.State:
+            draw, noise = inputs
+            feat = tf.stop_gradient(self.rssm.feat(now))
+            action = policy(feat, None if action_noise is None else noise)
+            state = self.rssm.img_step(now, action, draw)
+            return {"deter": state["deter"], "stoch": state["stoch"], "action": action}
+
+        zero = policy(tf.zeros([rows, self.rssm.feat_size], self._dtype), None) * 0
+        start = {**start, "action": zero}
+        states = tfutils.scan(step, (draws, noise), start, unroll=self._config.unroll)
+        states = tf.nest.map_structure(
+            lambda first, rest: tf.concat([first[None], rest], 0), start, states
+        )
+        feat = self.rssm.feat(states)
+        discount = self._discounts(feat, tf.reshape(is_terminal, [rows]))
+        weight = losses.discount_weights(discount)
+        return Trajectory(feat, states["action"], discount, weight)
+
+    def reward(self, feat: tf.Tensor) -> tf.Tensor:
+        """Returns predicted rewards [...] of features [..., F]."""
+        return self.heads["reward"](feat).mode()
+
+    def video(
+        self, data: Mapping[str, tf.Tensor], key: str, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """Predicts images ahead without looking.
+
+        Args:
+          data: Preprocessed batch [B, T, ...].
+          key: Image key.
+          seed: Stateless seed [2].
+
+        Returns:
+          Video [T, 3 H, W B, C] in [0, 1]: truth, model and error from top to bottom,
+          sequences side by side. The model sees the first five images.
+        """
+        data = {k: v[:_VIDEOS] for k, v in data.items()}
+        seed1, seed2 = tfutils.split_seed(seed, 2)
+        truth = tf.cast(data[key], tf.float32) + 0.5
+        context = {k: v[:, :_CONTEXT] for k, v in data.items()}
+        post, _ = self.rssm.observe(
+            self.encoder(context),
+            context["action"],
+            context["is_first"],
+            self.initial(truth.shape[0]),
+            seed1,
+        )
+        last = {k: v[:, -1] for k, v in post.items()}
+        ahead = self.rssm.imagine(data["action"][:, _CONTEXT:], last, seed2)
+        decode = lambda state: self.heads["decoder"](self.rssm.feat(state))[key].mode()  # noqa: E731
+        model = tf.concat([decode(post), decode(ahead)], 1) + 0.5
+        error = (model - truth + 1) / 2
+        video = tf.concat([truth, model, error], 2)  # [B, T, 3 H, W, C]
+        batch, time, height, width, channels = video.shape
+        video = tf.transpose(video, [1, 2, 0, 3, 4])
+        video = tf.reshape(video, [time, height, batch * width, channels])
+        return tf.clip_by_value(video, 0.0, 1.0)
+
+    def _log_probs(
+        self, feat: tf.Tensor, data: Mapping[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Returns log-likelihoods [B, T] of the data under every head."""
+        result = {}
+        for name, head in self.heads.items():
+            grad = name in self._config.grad_heads
+            out = head(feat if grad else tf.stop_gradient(feat))
+            predictions = out if isinstance(out, dict) else {name: out}
+            for key, dist in predictions.items():
+                result[key] = dist.log_prob(data[key])
+        return result
+
+    def _discounts(self, feat: tf.Tensor, is_terminal: tf.Tensor) -> tf.Tensor:
+        """Returns discounts [H + 1, N]; the first is the true one from replay."""
+        if "discount" not in self.heads:
+            return self._config.discount * tf.ones(feat.shape[:-1])
+        discount = self.heads["discount"](feat).mean()
+        first = (1.0 - tf.cast(is_terminal, tf.float32)) * self._config.discount
+        return tf.concat([first[None], discount[1:]], 0)
+
+
+def _stats(state: rssm.State) -> rssm.State:
+    """Returns only the parameters of the latent distribution."""
+    return {k: v for k, v in state.items() if k not in ("deter", "stoch")}
