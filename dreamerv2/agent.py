@@ -89,7 +89,7 @@ class Agent(nn.Module):
           state: What the last call returned; None before the first.
           step: Environment steps so far, for schedules.
           exploring: [N] booleans, which rows follow the exploration behaviour.
-          evaluate: Whether rows that do not explore take the most probable action,
+          evaluate: Whether all rows take the task behaviour's most probable action,
             with `eval_noise` instead of `expl_noise`.
 
         Returns:
@@ -228,9 +228,8 @@ class Agent(nn.Module):
         rows = [embed.shape[0]]
         task_noise = self.task.noise(rows, None if evaluate else seeds[1])
         action = self.task.actor(feat).sample(task_noise)
-        if evaluate or self.expl is not None:
-            behaviour = self.expl or self.task
-            other = behaviour.actor(feat).sample(behaviour.noise(rows, seeds[2]))
+        if self.expl is not None and not evaluate:
+            other = self.expl.actor(feat).sample(self.expl.noise(rows, seeds[2]))
             action = tf.where(exploring[:, None], other, action)
         action = self._disturb(action, noise, seeds[3:])
         return action, (latent, action)

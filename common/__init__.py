@@ -1,0 +1,22 @@
+"""Parts that do not know the agent; each is imported by its own name.
+
+Base (NumPy and the standard library, no TensorFlow, no environment library):
+
+- `specs`: shapes and types of observations and actions.
+- `config`: immutable configuration, YAML; `flags` reads the command line for it and
+  `coerce` holds the type rules.
+- `schedules`: counters, things that happen every n steps, numbers that change.
+- `episodes`, `retention`, `sampling`, `replay`: one episode and its file, which
+  episodes stay, which are drawn, and the memory that joins them.
+- `driver`: steps environments with a policy.
+- `logger`: one record to every output; `outputs` has the terminal and JSON lines,
+  `dashboards` TensorBoard and wandb (imported only when used).
+- `timing`: seconds by section, speed, time left.
+- `continual_metrics`: performance, forgetting, transfer, intervals.
+
+Environments: `envs`, one file for each suite, imported only when used.
+
+TensorFlow: `tfutils`, `dists`, `nets`, `optim`.
+
+On its own: `plot`, a script that imports nothing from this repository.
+"""

@@ -1,0 +1,191 @@
+"""Steps environments with a policy and tells the listeners what happened."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+Transition = dict[str, np.ndarray]
+# (stacked observations [N, ...], policy state) -> (actions [N, A], policy state)
+Policy = Callable[[dict[str, np.ndarray], Any], tuple[np.ndarray, Any]]
+SeedOf = Callable[[int, int], int]
+StepListener = Callable[[Transition, int], None]
+EpisodeListener = Callable[[dict[str, Any], int], None]
+
+
+class Driver:
+    """N environments advanced together, one policy call a step.
+
+    A transition holds the observation, the action that led to it, `reward`,
+    `is_first`, `is_last` and `is_terminal` (common.envs.base.Env). Keys that begin with
+    `log_` go to neither policy nor step listeners: they are gathered over the episode
+    and handed to the episode listeners.
+
+    Attributes:
+      episodes: Episodes started, for each environment.
+    """
+
+    def __init__(self, envs: Sequence[Any], seed_of: SeedOf):
+        """Makes a driver; nothing is reset before the first step.
+
+        Args:
+          envs: Environments of one observation and action space (common.envs.base.Env).
+            Those that offer `step_async` and `reset_async` work at the same time.
+          seed_of: (environment, episode) -> the seed that this episode is reset with.
+        """
+        if not envs:
+            raise ValueError("envs is empty; a driver needs at least one environment.")
+        self.episodes = [0] * len(envs)
+        self._envs = list(envs)
+        self._seed_of = seed_of
+        self._step_listeners: list[StepListener] = []
+        self._episode_listeners: list[EpisodeListener] = []
+        self._reset_fns = [_asynchronous(env, "reset") for env in envs]
+        self._step_fns = [_asynchronous(env, "step") for env in envs]
+        self._zero_action = np.zeros(envs[0].act_spec.size, np.float32)
+        self._last: list[Transition | None] = [None] * len(envs)
+        self._tallies = [_Tally() for _ in envs]
+        self._policy_state: Any = None
+
+    def on_step(self, listener: StepListener) -> None:
+        """Calls `listener(transition, env)` for each transition, resets included."""
+        self._step_listeners.append(listener)
+
+    def on_episode(self, listener: EpisodeListener) -> None:
+        """Calls `listener(summary, env)` after the last transition of an episode.
+
+        The summary: `return` (sum of rewards), `length` (steps, the reset not counted),
+        `is_terminal`, `reward_last`, `worker` (the environment's index) and `log`, the
+        values of every `log_` key over the steps, [length, ...].
+        """
+        self._episode_listeners.append(listener)
+
+    def run(self, policy: Policy, steps: int = 0, episodes: int = 0) -> None:
+        """Steps until so many environment steps and finished episodes are reached.
+
+        All environments finish the step they are in, so that up to N - 1 steps or
+        episodes more may be taken.
+        """
+        while steps > 0 or episodes > 0:
+            episodes -= self.step(policy)
+            steps -= len(self._envs)
+
+    def step(self, policy: Policy) -> int:
+        """Steps every environment once; returns how many episodes that finished.
+
+        Environments that have not begun or whose episode has ended are reset first.
+        The order of events: resets, one call of the policy, steps; each in the order of
+        the environments.
+        """
+        self._reset_where_ended()
+        observations = _stack([_without_logs(tran) for tran in self._last])
+        actions, self._policy_state = policy(observations, self._policy_state)
+        actions = np.array(actions, np.float32)  # [N, A], a copy: listeners keep rows
+        pending = [fn(a) for fn, a in zip(self._step_fns, actions, strict=True)]
+        finished = 0
+        for index, result in enumerate(pending):
+            tran = result()
+            tran["action"] = actions[index]
+            self._last[index] = tran
+            self._tallies[index].add(tran)
+            self._tell_step(tran, index)
+            if tran["is_last"]:
+                finished += 1
+                self._tell_episode(index)
+        return finished
+
+    def reset(self) -> None:
+        """Forgets the current episodes: the next step resets every environment."""
+        self._last = [None] * len(self._envs)
+        self._policy_state = None
+
+    def get_state(self) -> dict[str, Any]:
+        """Episode counts and what the environments keep over episodes, for JSON."""
+        states = [getattr(env, "get_state", dict)() for env in self._envs]
+        return {"episodes": list(self.episodes), "envs": states}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Goes on from a state that get_state returned, with fresh episodes."""
+        if len(state["episodes"]) != len(self._envs):
+            raise ValueError(
+                f"The state is of {len(state['episodes'])} environments, this driver "
+                f"has {len(self._envs)}; resume with the same number."
+            )
+        self.reset()
+        self.episodes = list(state["episodes"])
+        for env, env_state in zip(self._envs, state["envs"], strict=True):
+            if env_state:
+                env.set_state(env_state)
+
+    def _reset_where_ended(self) -> None:
+        ended = [i for i, t in enumerate(self._last) if t is None or t["is_last"]]
+        seeds = [self._seed_of(index, self.episodes[index]) for index in ended]
+        pending = [self._reset_fns[i](s) for i, s in zip(ended, seeds, strict=True)]
+        for index, result in zip(ended, pending, strict=True):
+            tran = result()
+            tran["action"] = self._zero_action.copy()
+            self.episodes[index] += 1
+            self._last[index] = tran
+            self._tallies[index] = _Tally()
+            self._tell_step(tran, index)
+
+    def _tell_step(self, tran: Transition, index: int) -> None:
+        shown = _without_logs(tran)
+        for listener in self._step_listeners:
+            listener(shown, index)
+
+    def _tell_episode(self, index: int) -> None:
+        summary = self._tallies[index].summary()
+        summary["worker"] = index
+        for listener in self._episode_listeners:
+            listener(summary, index)
+
+
+class _Tally:
+    """Sums up the steps of one episode."""
+
+    def __init__(self):
+        self._rewards: list[float] = []
+        self._logs: dict[str, list[np.ndarray]] = {}
+        self._is_terminal = False
+
+    def add(self, tran: Transition) -> None:
+        self._rewards.append(float(tran["reward"]))
+        self._is_terminal = bool(tran["is_terminal"])
+        for key in tran:
+            if key.startswith("log_"):
+                self._logs.setdefault(key, []).append(tran[key])
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            "return": sum(self._rewards),
+            "length": len(self._rewards),
+            "is_terminal": self._is_terminal,
+            "reward_last": self._rewards[-1],
+            "log": {key: np.array(values) for key, values in self._logs.items()},
+        }
+
+
+def _asynchronous(env: Any, method: str) -> Callable[[Any], Callable[[], Transition]]:
+    """env.step_async or env.reset_async, or the like of it around the plain method."""
+    if hasattr(env, f"{method}_async"):
+        return getattr(env, f"{method}_async")
+    call = getattr(env, method)
+
+    def at_once(argument):
+        result = call(argument)
+        return lambda: result
+
+    return at_once
+
+
+def _without_logs(tran: Transition) -> Transition:
+    return {k: v for k, v in tran.items() if not k.startswith("log_")}
+
+
+def _stack(transitions: list[Transition]) -> dict[str, np.ndarray]:
+    """[{key: [...]}] * N -> {key: [N, ...]}, a view without a copy if N is 1."""
+    if len(transitions) == 1:
+        return {k: np.asarray(v)[None] for k, v in transitions[0].items()}
+    keys = transitions[0]
+    return {k: np.stack([tran[k] for tran in transitions]) for k in keys}

@@ -1,0 +1,152 @@
+"""From the spaces of Gymnasium or classic gym to our arrays and actions.
+
+Spaces are told apart by the names of their classes, so that neither library needs to
+be imported, or installed.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from common import specs
+from common.envs import base
+
+
+@dataclasses.dataclass(frozen=True)
+class ObservationPart:
+    """One numeric key of an observation and how it becomes an array of ours.
+
+    Attributes:
+      spec: The array that `convert` returns.
+      raw_shape: The shape that the environment must deliver.
+      convert: Raw array of raw_shape -> array of spec, always a new one.
+    """
+
+    spec: specs.ArraySpec
+    raw_shape: tuple[int, ...]
+    convert: Callable[[np.ndarray], np.ndarray]
+
+
+def observation_parts(
+    space: Any, size: tuple[int, int] | None
+) -> dict[str, ObservationPart]:
+    """The numeric parts of an observation space by key; other keys are left out.
+
+    A space that is no Dict becomes the key `image` if it is an image, else `vector`.
+    uint8 arrays [h, w] and [h, w, c] are images; all else becomes a float32 vector:
+    a Discrete one-hot, arrays flattened.
+
+    Args:
+      space: An observation space.
+      size: Height and width that images are resized to; None leaves them.
+
+    Raises:
+      ValueError: Nothing numeric, a nested Dict or Tuple, or a reserved key.
+    """
+    if kind(space) == "Dict":
+        subspaces = dict(space.spaces)
+    else:
+        name = "image" if _is_image(space) else "vector"
+        subspaces = {name: space}
+    parts = {}
+    for key, subspace in subspaces.items():
+        if kind(subspace) in ("Dict", "Tuple"):
+            raise ValueError(
+                f"Observation {key!r} is nested: {subspace}. Flatten it with "
+                "gymnasium.wrappers.FlattenObservation or a wrapper of your own."
+            )
+        if key in base.RESERVED:
+            raise ValueError(f"Observation key {key!r} is reserved; rename it.")
+        if kind(subspace) in PARTS:
+            parts[key] = PARTS[kind(subspace)](subspace, size)
+    if not parts:
+        raise ValueError(
+            f"Nothing in the observation space {space} is numeric; it needs a Box, "
+            "Discrete, MultiDiscrete or MultiBinary, alone or in a Dict."
+        )
+    return parts
+
+
+def action_part(space: Any) -> tuple[specs.ActionSpec, Callable[[np.ndarray], Any]]:
+    """The action spec of a space, and what turns our float32 [A] into its actions.
+
+    Raises:
+      ValueError: Neither a Discrete nor a bounded Box of floating-point numbers.
+    """
+    if kind(space) == "Discrete":
+        start = int(getattr(space, "start", 0))
+        return specs.ActionSpec(int(space.n), True), lambda a: start + int(a.argmax())
+    if kind(space) != "Box" or not np.issubdtype(space.dtype, np.floating):
+        raise ValueError(
+            f"Action space {space} is not supported: it must be one Discrete or one "
+            "bounded Box of floats. Flatten a mixed or nested one in a wrapper."
+        )
+    low, high = np.asarray(space.low), np.asarray(space.high)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ValueError(
+            f"Action space {space} is unbounded: low and high must be finite. Set "
+            "bounds with gymnasium.wrappers.RescaleAction or a wrapper of your own."
+        )
+
+    def rescale(action: np.ndarray) -> np.ndarray:
+        unit = (action.reshape(low.shape) + 1) / 2  # [A] -> the Box, 0 to 1 inside
+        return np.clip(low + unit * (high - low), low, high).astype(space.dtype)
+
+    return specs.ActionSpec(int(low.size), False), rescale
+
+
+def kind(space: Any) -> str:
+    """The name of the library's class that a space is of, or '' if it is of none."""
+    for cls in type(space).__mro__:
+        if cls.__module__.partition(".")[0] in ("gym", "gymnasium"):
+            return cls.__name__
+    return ""
+
+
+def nearest_indices(source: int, target: int) -> np.ndarray:
+    """Nearest-neighbour resize of an axis, pixel centres aligned: int [target]."""
+    return ((np.arange(target) + 0.5) * source / target).astype(np.intp)
+
+
+def _one_hot(space: Any, size: tuple[int, int] | None) -> ObservationPart:
+    count, start = int(space.n), int(getattr(space, "start", 0))
+    eye = np.eye(count, dtype=np.float32)
+    spec = specs.ArraySpec((count,), np.dtype(np.float32))
+    return ObservationPart(spec, (), lambda x: eye[int(x) - start].copy())
+
+
+def _array(space: Any, size: tuple[int, int] | None) -> ObservationPart:
+    shape = tuple(space.shape)
+    if not _is_image(space):
+        spec = specs.ArraySpec((int(np.prod(shape)),), np.dtype(np.float32))
+        return ObservationPart(spec, shape, lambda x: _as_vector(x, spec))
+    height, width, channels = (*shape, 1)[:3]
+    rows, columns = (
+        nearest_indices(*pair)
+        for pair in zip(shape[:2], size or shape[:2], strict=True)
+    )
+    resized = (len(rows), len(columns), channels)
+
+    def resize(image: np.ndarray) -> np.ndarray:
+        return image.take(rows, axis=0).take(columns, axis=1).reshape(resized)
+
+    return ObservationPart(specs.ArraySpec(resized, np.dtype(np.uint8)), shape, resize)
+
+
+def _as_vector(array: np.ndarray, spec: specs.ArraySpec) -> np.ndarray:
+    return np.array(array, spec.dtype).reshape(spec.shape)
+
+
+def _is_image(space: Any) -> bool:
+    is_box = kind(space) == "Box"
+    return is_box and space.dtype == np.uint8 and len(space.shape) in (2, 3)
+
+
+PARTS: dict[str, Callable[[Any, tuple[int, int] | None], ObservationPart]] = {
+    "Box": _array,
+    "Discrete": _one_hot,
+    "MultiDiscrete": _array,
+    "MultiBinary": _array,
+}

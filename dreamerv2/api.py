@@ -1,0 +1,130 @@
+"""What users import.
+
+import dreamerv2.api as dv2
+
+config = dv2.defaults.update({"logdir": "~/logdir/run"}).parse_flags()
+dv2.train(env, config)
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from common import coerce
+from common import config as config_lib
+from common.envs import base, gym_adapter, wrappers
+from dreamerv2 import blocks, loop, phases
+from dreamerv2 import tasks as tasks_lib
+
+Config = config_lib.Config
+ConfigError = coerce.ConfigError
+configs = blocks.configs
+defaults = blocks.defaults
+
+
+def train(env: Any, config: Config) -> None:
+    """Trains DreamerV2 on one environment.
+
+    Args:
+      env: A Gymnasium or classic gym environment, or a function without arguments
+        that makes one. A function allows `envs` above 1 and evaluation in an
+        environment of its own; a single environment is never evaluated on.
+      config: `dv2.defaults` with your updates; `steps` long, written to `logdir`.
+
+    Raises:
+      ValueError: If the environment's spaces or the configuration are not supported.
+    """
+    task = _as_task("task", env, None, config)
+    loop.train([task], phases.Schedule([config.steps]), config)
+
+
+def cl_train_loop(
+    envs: Sequence[Any], config: Config, eval_envs: Sequence[Any] | None = None
+) -> None:
+    """Trains one agent on several environments, one after the other.
+
+    Args:
+      envs: Environments, or functions that make them, in the order of training. Each
+        gets `steps` steps (or its entry of `unbalanced_steps`), and the sequence is
+        gone through `num_task_repeats` times.
+      config: As in `train`.
+      eval_envs: Environments to evaluate on, one for each; by default functions are
+        called once more, and single environments are not evaluated on.
+
+    Raises:
+      ValueError: If the counts do not agree, or as in `train`.
+    """
+    evals = [None] * len(envs) if eval_envs is None else list(eval_envs)
+    if len(evals) != len(envs):
+        raise ValueError(
+            f"There are {len(envs)} envs but {len(evals)} eval_envs; give one for each."
+        )
+    tasks = [
+        _as_task(f"task{k}", env, evaluation, config)
+        for k, (env, evaluation) in enumerate(zip(envs, evals, strict=True))
+    ]
+    loop.train(tasks, schedule(len(tasks), config), config)
+
+
+def schedule(count: int, config: Config) -> phases.Schedule:
+    """Returns the phases of `count` tasks.
+
+    Raises:
+      ValueError: If `unbalanced_steps` is given but not for every task.
+    """
+    steps = list(config.unbalanced_steps) or [config.steps] * count
+    if len(steps) != count:
+        raise ValueError(
+            f"unbalanced_steps has {len(steps)} entries, {steps}, for {count} tasks; "
+            "give the steps of each task."
+        )
+    return phases.Schedule([int(s) for s in steps], config.num_task_repeats)
+
+
+def wrap(env: Any, config: Config) -> base.Env:
+    """Returns a Gymnasium or gym environment as the driver steps it."""
+    adapted: base.Env = gym_adapter.GymAdapter(env, config.render_size)
+    if config.action_repeat > 1:
+        adapted = wrappers.ActionRepeat(adapted, config.action_repeat)
+    if config.time_limit:
+        adapted = wrappers.TimeLimit(adapted, config.time_limit)
+    return adapted
+
+
+def _as_task(name: str, env: Any, evaluation: Any, config: Config) -> tasks_lib.Task:
+    make = _as_constructor(env, config)
+    if not callable(env) and config.envs > 1:
+        raise ValueError(
+            f"envs is {config.envs}, but only one environment was given; give a "
+            "function that makes it, such as `lambda: gym.make(...)`."
+        )
+    if evaluation is None:
+        evaluation = env if callable(env) else None
+    make_eval = None if evaluation is None else _as_constructor(evaluation, config)
+    return tasks_lib.Task(name, make, make_eval)
+
+
+def _as_constructor(env: Any, config: Config) -> Callable[[], base.Env]:
+    if callable(env):
+        return lambda: wrap(env(), config)
+    if not (hasattr(env, "reset") and hasattr(env, "step")):
+        raise ValueError(
+            f"{env!r} is not an environment: it has no reset and step. Give a "
+            "Gymnasium or gym environment, or a function that makes one."
+        )
+    return functools.partial(_Borrowed, wrap(env, config))
+
+
+class _Borrowed:
+    """An environment that belongs to the user: it is not closed after a task."""
+
+    def __init__(self, env: base.Env):
+        self._env = env
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._env, name)
+
+    def close(self) -> None:
+        """Leaves the environment open."""

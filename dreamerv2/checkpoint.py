@@ -1,0 +1,155 @@
+"""Atomic snapshots: tensors in TensorFlow's format, everything else as JSON.
+
+A snapshot is a folder `step-000000012345` with `tensors.*` and `state.json`. It is
+written under another name, flushed to the disk, and renamed when it is complete, so
+that a folder of that name is always whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+_PREFIX = "step-"
+_PARTIAL = ".partial"
+
+
+class CheckpointError(RuntimeError):
+    """A snapshot could not be written, or does not fit the run."""
+
+
+class Checkpoints:
+    """The snapshots of one run."""
+
+    def __init__(self, folder: str | os.PathLike, keep: int = 2):
+        """Uses a folder; makes it at the first save.
+
+        Args:
+          folder: Where the snapshots lie.
+          keep: How many of the newest stay.
+
+        Raises:
+          ValueError: If `keep` is below 1.
+        """
+        if keep < 1:
+            raise ValueError(f"checkpoint_keep is {keep}; at least 1 must stay.")
+        self._folder = pathlib.Path(folder)
+        self._keep = keep
+
+    def save(
+        self, step: int, tensors: Mapping[str, tf.Tensor], state: Mapping[str, Any]
+    ) -> pathlib.Path:
+        """Writes a snapshot, then removes the oldest ones.
+
+        Args:
+          step: Environment steps so far; names the snapshot.
+          tensors: Tensors or variables by name.
+          state: Everything else, fit for JSON.
+
+        Raises:
+          CheckpointError: If it cannot be written; older snapshots stay.
+        """
+        target = self._folder / f"{_PREFIX}{step:012d}"
+        partial = target.with_name(target.name + _PARTIAL)
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            _write_tensors(partial / "tensors", tensors)
+            (partial / "state.json").write_text(json.dumps(state))
+            for path in partial.iterdir():
+                _flush(path)
+            if target.exists():
+                shutil.rmtree(target)
+            os.replace(partial, target)
+            _flush(self._folder)
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise CheckpointError(
+                f"The snapshot {target} could not be written: {error}. "
+                "Free some space or make the folder writable; older snapshots stay."
+            ) from error
+        for old in self.paths()[: -self._keep]:
+            shutil.rmtree(old, ignore_errors=True)
+        return target
+
+    def paths(self) -> list[pathlib.Path]:
+        """Returns the complete snapshots, oldest first."""
+        if not self._folder.is_dir():
+            return []
+        names = self._folder.glob(f"{_PREFIX}*")
+        return sorted(path for path in names if path.suffix != _PARTIAL)
+
+    def latest(self) -> pathlib.Path | None:
+        """Returns the newest complete snapshot, None if there is none."""
+        paths = self.paths()
+        return paths[-1] if paths else None
+
+
+def load_state(path: pathlib.Path) -> dict[str, Any]:
+    """Returns what `state.json` of a snapshot holds."""
+    try:
+        return json.loads((path / "state.json").read_text())
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"The snapshot {path} cannot be read: {error}. "
+            "Delete its folder to go on from the one before."
+        ) from error
+
+
+def load_tensors(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the arrays of a snapshot by name."""
+    try:
+        reader = tf.train.load_checkpoint(str(path / "tensors"))
+        names = reader.get_variable_to_shape_map()
+        return {name: reader.get_tensor(name) for name in names}
+    except (tf.errors.OpError, ValueError) as error:
+        raise CheckpointError(
+            f"The snapshot {path} cannot be read: {error}. "
+            "Delete its folder to go on from the one before."
+        ) from error
+
+
+def assign(variables: Mapping[str, tf.Variable], arrays: Mapping[str, Any]) -> None:
+    """Sets variables to the arrays of the same names.
+
+    Raises:
+      CheckpointError: If a name is missing on either side, or a shape differs.
+    """
+    missing = sorted(set(variables) ^ set(arrays))
+    if missing:
+        raise CheckpointError(
+            f"The snapshot and the agent differ in {len(missing)} tensors, among them "
+            f"{missing[:3]}; they belong to different configurations."
+        )
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise CheckpointError(
+                f"{name} has shape {arrays[name].shape} in the snapshot, but "
+                f"{tuple(variable.shape)} in the agent; sizes were changed."
+            )
+        variable.assign(arrays[name])
+
+
+def _write_tensors(prefix: pathlib.Path, tensors: Mapping[str, tf.Tensor]) -> None:
+    names = sorted(tensors)
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix),
+        tensor_names=names,
+        shape_and_slices=[""] * len(names),
+        tensors=[tf.convert_to_tensor(tensors[name]) for name in names],
+    )
+
+
+def _flush(path: pathlib.Path) -> None:
+    """Makes sure that a file or folder has reached the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,104 @@
+"""Updates of the agent from a stream of batches, with a watch over the losses."""
+
+from __future__ import annotations
+
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from common import logger, streams, timing
+from dreamerv2 import agent as agent_lib
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss has become NaN or infinite."""
+
+
+class Learner:
+    """Trains an agent on batches whose rows go on from one batch to the next."""
+
+    def __init__(
+        self,
+        agent: agent_lib.Agent,
+        stream: streams.Stream,
+        timer: timing.Timer,
+        folder: str | os.PathLike,
+    ):
+        """Takes the collaborators; a bad batch would be saved into `folder`."""
+        self._agent = agent
+        self._stream = stream
+        self._timer = timer
+        self._folder = pathlib.Path(folder)
+        self._state: dict[str, tf.Tensor] | None = None
+        self._means = logger.MeanBuffer()
+        self.updates = 0
+
+    def update(self, step: int) -> None:
+        """Takes one gradient step.
+
+        Raises:
+          NonFiniteLossError: If a loss is NaN or infinite. The batch is saved; the
+            agent must not be.
+        """
+        with self._timer.section("sample"):
+            batch = self._stream.next()
+        with self._timer.section("update"):
+            self._state, metrics = self._agent.train(batch, self._state, step=step)
+            losses = {k: float(v) for k, v in metrics.items() if k.endswith("_loss")}
+        self.updates += 1
+        bad = sorted(name for name, loss in losses.items() if not math.isfinite(loss))
+        if bad:
+            raise NonFiniteLossError(self._describe(bad, losses, step, batch))
+        self._means.add(metrics)
+
+    def take_metrics(self) -> dict[str, Any]:
+        """Returns the mean metrics since the last call."""
+        return self._means.take()
+
+    def videos(self) -> dict[str, np.ndarray]:
+        """Returns open-loop predictions for a fresh batch."""
+        return self._agent.report(self._stream.next())
+
+    def tensors(self) -> dict[str, tf.Tensor]:
+        """Returns the carried state by name; empty before the first update."""
+        return {f"carry/{key}": value for key, value in (self._state or {}).items()}
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns what a snapshot needs besides tensors, fit for JSON."""
+        return {"updates": self.updates, "stream": self._stream.get_state()}
+
+    def set_state(
+        self, state: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
+    ) -> None:
+        """Goes on from a snapshot; the replay must have been restored before."""
+        self.updates = state["updates"]
+        self._stream.set_state(state["stream"])
+        self._state = {
+            name.removeprefix("carry/"): tf.constant(value)
+            for name, value in tensors.items()
+        } or None
+
+    def _describe(
+        self,
+        bad: list[str],
+        losses: Mapping[str, float],
+        step: int,
+        batch: Mapping[str, np.ndarray],
+    ) -> str:
+        path = self._folder / f"bad_batch_{step:012d}.npz"
+        try:
+            np.savez_compressed(path, **batch)
+            saved = f"The batch is saved as {path}."
+        except OSError as error:
+            saved = f"The batch could not be saved: {error}."
+        values = ", ".join(f"{name} = {losses[name]}" for name in bad)
+        return (
+            f"{values} at step {step} (update {self.updates}). {saved} The last "
+            "snapshot is good: go on from it with --resume and a smaller learning "
+            "rate, a smaller clip, or --precision 32."
+        )

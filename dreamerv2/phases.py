@@ -1,0 +1,44 @@
+"""The schedule of a continual run: which task is trained at which step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+
+class Phase(NamedTuple):
+    """A stretch of one task; steps count from the start of the whole run."""
+
+    index: int
+    task: int
+    start: int  # environment steps
+    end: int
+
+
+class Schedule:
+    """Tasks one after the other, the sequence gone through several times."""
+
+    def __init__(self, steps: Sequence[int], repeats: int = 1):
+        """Takes the steps of each task in one pass of the sequence.
+
+        Raises:
+          ValueError: If a task has no steps, or there is nothing to do.
+        """
+        if not steps or min(steps) < 1 or repeats < 1:
+            raise ValueError(
+                f"Steps {list(steps)} for each task, {repeats} times: every task needs "
+                "at least one step, and num_task_repeats must be at least 1."
+            )
+        self.phases: list[Phase] = []
+        for task, count in list(enumerate(steps)) * repeats:
+            start = self.total
+            self.phases.append(Phase(len(self.phases), task, start, start + count))
+
+    @property
+    def total(self) -> int:
+        """Environment steps of the whole run."""
+        return self.phases[-1].end if self.phases else 0
+
+    def remaining(self, step: int) -> Iterator[Phase]:
+        """Yields the phases that are not over at `step`, the current one first."""
+        return (phase for phase in self.phases if step < phase.end)

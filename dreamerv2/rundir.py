@@ -1,0 +1,103 @@
+"""The folder of a run: made, recognised, and never overwritten by accident."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+
+from common import config as config_lib
+
+METRICS = "metrics.jsonl"
+CONFIG = "config.yaml"
+REPLAY = "train_replay"
+CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tensorboard"
+WANDB_ID = "wandb_id.txt"
+
+_OURS = (METRICS, CONFIG, REPLAY, CHECKPOINTS, TENSORBOARD, WANDB_ID)
+# Keys that say where and how to run, not what is computed.
+_FREE = ("logdir", "overwrite", "resume", "del_exp_replay", "envs_parallel", "wandb.*")
+
+
+class RunDirError(ValueError):
+    """The folder holds something else, or cannot be written."""
+
+
+def path_of(config: config_lib.Config) -> pathlib.Path:
+    """Returns the folder of a run: `logdir/tag`, or `logdir` without a tag."""
+    return (pathlib.Path(config.logdir).expanduser() / config.tag).resolve()
+
+
+def prepare(config: config_lib.Config) -> pathlib.Path:
+    """Makes the folder ready for a run of this configuration.
+
+    A folder that holds a run of the same configuration is continued. For another
+    configuration `overwrite` deletes that run, and `resume` goes on with it.
+
+    Returns:
+      The folder, with the configuration saved in it.
+
+    Raises:
+      RunDirError: If the folder cannot be written, or holds a run of another
+        configuration and neither `overwrite` nor `resume` is given.
+    """
+    folder = path_of(config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_writable(folder)
+        if config.overwrite:
+            clear(folder)
+        elif (folder / CONFIG).exists() and not config.resume:
+            _check_same(folder, config)
+        config.update(overwrite=False, resume=False).save(folder / CONFIG)
+    except OSError as error:
+        raise RunDirError(
+            f"The logdir {folder} cannot be used: {error.strerror or error}. "
+            "Free or unlock it, or choose another with --logdir."
+        ) from error
+    return folder
+
+
+def clear(folder: pathlib.Path) -> None:
+    """Deletes what a run has written into its folder, and nothing else."""
+    for name in _OURS:
+        _delete(folder / name)
+
+
+def forget_unsaved(folder: pathlib.Path) -> None:
+    """Deletes what a run that never came to a snapshot has left behind."""
+    for name in (METRICS, REPLAY, TENSORBOARD):
+        _delete(folder / name)
+
+
+def _delete(path: pathlib.Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _check_writable(folder: pathlib.Path) -> None:
+    probe = folder / f".{os.getpid()}.probe"
+    probe.write_bytes(b"dreamerv2")
+    probe.unlink()
+
+
+def _check_same(folder: pathlib.Path, config: config_lib.Config) -> None:
+    before = config_lib.Config.read(folder / CONFIG)
+    differences = [
+        (key, old, new)
+        for key, old, new in config_lib.differences(before, config)
+        if not any(pathlib.PurePath(key).match(pattern) for pattern in _FREE)
+    ]
+    if differences:
+        lines = [
+            f"  {key}: {old!r} there, {new!r} now" for key, old, new in differences
+        ]
+        raise RunDirError(
+            f"The logdir {folder} holds a run of another configuration:\n"
+            + "\n".join(lines)
+            + "\nChoose another --logdir or --tag, go on with that run under the new "
+            "configuration with --resume, or delete it with --overwrite."
+        )

@@ -1,0 +1,46 @@
+"""What a run is trained on: named constructors of environments, and their seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from common import specs
+from common.envs import base
+
+STREAMS = {"train": 1, "eval": 2, "prefill": 3}
+
+
+class Task(NamedTuple):
+    """One task of a run; constructors are called when the task is entered."""
+
+    name: str
+    make: Callable[[], base.Env]
+    make_eval: Callable[[], base.Env] | None  # None: not evaluated
+
+
+def seeds(seed: int, stream: str, task: int) -> Callable[[int, int], int]:
+    """Returns the function (environment, episode) -> seed of that episode.
+
+    Every episode of every environment has a seed of its own that derives from the
+    run's one seed; training and evaluation never share one.
+    """
+
+    def seed_of(env: int, episode: int) -> int:
+        entropy = [seed, STREAMS[stream], task, env, episode]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+
+    return seed_of
+
+
+def random_actions(
+    seed: int, step: int, count: int, act_spec: specs.ActionSpec
+) -> np.ndarray:
+    """Returns uniformly random actions [count, A] that depend on seed and step."""
+    rng = np.random.default_rng([seed, STREAMS["prefill"], step])
+    if act_spec.discrete:
+        choice = rng.integers(act_spec.size, size=count)
+        return np.eye(act_spec.size, dtype=np.float32)[choice]
+    return rng.uniform(-1, 1, (count, act_spec.size)).astype(np.float32)

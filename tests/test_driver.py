@@ -1,0 +1,239 @@
+"""The driver: which calls in which order, what is told to whom."""
+
+import json
+
+import numpy as np
+import pytest
+
+from common import driver, specs
+
+
+class TapeEnv:
+    """Writes its calls on a tape; observation: [name, episode, step]."""
+
+    obs_specs = {"vector": specs.ArraySpec((3,), np.dtype(np.float32))}
+    act_spec = specs.ActionSpec(2, discrete=True)
+
+    def __init__(self, name, lengths, tape, terminal=False):
+        self.name, self.lengths, self.tape = name, lengths, tape
+        self.terminal = terminal
+        self.episode = -1
+        self.memory = 0
+
+    def reset(self, seed=None):
+        self.episode += 1
+        self.count = 0
+        self.tape.append(("reset", self.name, seed))
+        return self._transition(0.0, first=True)
+
+    def step(self, action):
+        self.count += 1
+        self.tape.append(("step", self.name, action.tolist()))
+        last = self.count == self.lengths[self.episode % len(self.lengths)]
+        return self._transition(float(self.count), last=last)
+
+    def _transition(self, reward, first=False, last=False):
+        return {
+            "vector": np.array([self.name, self.episode, self.count], np.float32),
+            "log_double": np.float32(2 * self.count),
+            "reward": np.float32(reward),
+            "is_first": np.bool_(first),
+            "is_last": np.bool_(last),
+            "is_terminal": np.bool_(last and self.terminal),
+        }
+
+    def get_state(self):
+        return {"memory": self.memory}
+
+    def set_state(self, state):
+        self.memory = state["memory"]
+
+
+class AsyncTapeEnv(TapeEnv):
+    """Begins at step_async and ends when the promise is called."""
+
+    def step_async(self, action):
+        self.tape.append(("begin", self.name))
+        return lambda: self.step(action)
+
+
+class TapePolicy:
+    """Chooses action n % 2 at its n-th call; its state is the number of calls."""
+
+    def __init__(self, tape):
+        self.tape = tape
+        self.seen = []
+
+    def __call__(self, obs, state):
+        calls = (state or 0) + 1
+        self.tape.append(("policy", obs["is_first"].tolist()))
+        self.seen.append(obs)
+        actions = np.eye(2)[np.full(len(obs["reward"]), calls % 2)]
+        return actions, calls
+
+
+def make(*lengths, cls=TapeEnv, **kwargs):
+    tape = []
+    envs = [cls(i, each, tape, **kwargs) for i, each in enumerate(lengths)]
+    drv = driver.Driver(envs, seed_of=lambda env, episode: 100 * env + episode)
+    drv.on_step(lambda tran, i: tape.append(("tell", i, bool(tran["is_first"]))))
+    drv.on_episode(lambda summary, i: tape.append(("episode", i, summary["length"])))
+    return drv, tape, TapePolicy(tape)
+
+
+def test_the_order_of_calls_over_two_environments_and_an_episode_end():
+    drv, tape, policy = make([1], [2])
+    drv.step(policy)
+    drv.step(policy)
+    assert tape == [
+        ("reset", 0, 0),
+        ("reset", 1, 100),
+        ("tell", 0, True),
+        ("tell", 1, True),
+        ("policy", [True, True]),
+        ("step", 0, [0.0, 1.0]),
+        ("step", 1, [0.0, 1.0]),
+        ("tell", 0, False),
+        ("episode", 0, 1),
+        ("tell", 1, False),
+        ("reset", 0, 1),
+        ("tell", 0, True),
+        ("policy", [True, False]),
+        ("step", 0, [1.0, 0.0]),
+        ("step", 1, [1.0, 0.0]),
+        ("tell", 0, False),
+        ("episode", 0, 1),
+        ("tell", 1, False),
+        ("episode", 1, 2),
+    ]
+    assert drv.episodes == [2, 1]
+
+
+def test_transitions_hold_the_action_that_led_to_them_and_resets_the_zero_action():
+    drv, _, policy = make([2])
+    told = []
+    drv.on_step(lambda tran, _: told.append(tran))
+    drv.run(policy, steps=3)
+    actions = [tran["action"].tolist() for tran in told]
+    assert actions == [[0, 0], [0, 1], [1, 0], [0, 0], [0, 1]]
+    assert all(tran["action"].dtype == np.float32 for tran in told)
+    assert [float(tran["reward"]) for tran in told] == [0, 1, 2, 0, 1]
+    assert [bool(tran["is_first"]) for tran in told] == [1, 0, 0, 1, 0]
+
+
+def test_told_actions_stay_when_the_policy_uses_its_buffer_again():
+    drv, _, _ = make([9])
+    buffer = np.zeros((1, 2), np.float32)
+    told = []
+    drv.on_step(lambda tran, _: told.append(tran["action"]))
+
+    def policy(obs, state):
+        buffer[:] = obs["vector"][0, 2]
+        return buffer, state
+
+    drv.run(policy, steps=3)
+    assert [action[0] for action in told] == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_policy_sees_one_stacked_row_for_each_environment(count):
+    drv, _, policy = make(*[[5]] * count)
+    drv.run(policy, steps=2 * count)
+    first, second = policy.seen
+    assert first["vector"].tolist() == [[i, 0, 0] for i in range(count)]
+    assert second["vector"].tolist() == [[i, 0, 1] for i in range(count)]
+    assert second["action"].tolist() == [[0, 1]] * count
+    assert second["reward"].shape == second["is_first"].shape == (count,)
+
+
+def test_log_keys_reach_neither_policy_nor_step_listener_but_the_summary():
+    drv, _, policy = make([3])
+    told, summaries = [], []
+    drv.on_step(lambda tran, _: told.append(set(tran)))
+    drv.on_episode(lambda summary, _: summaries.append(summary))
+    drv.run(policy, episodes=1)
+    assert all("log_double" not in keys for keys in [*told, *map(set, policy.seen)])
+    assert summaries[0]["log"]["log_double"].tolist() == [2, 4, 6]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_summary_of_an_episode(terminal):
+    drv, _, policy = make([9], [2], terminal=terminal)
+    summaries = []
+    drv.on_episode(lambda summary, _: summaries.append(summary))
+    drv.run(policy, episodes=1)
+    (summary,) = summaries
+    assert summary.pop("log")
+    assert summary == {
+        "return": 3.0,
+        "length": 2,
+        "is_terminal": terminal,
+        "reward_last": 2.0,
+        "worker": 1,
+    }
+
+
+def test_run_stops_at_the_steps_or_episodes_asked_for():
+    drv, tape, policy = make([4], [4])
+    drv.run(policy, steps=5)  # Two environments: 6 steps.
+    assert sum(event[0] == "step" for event in tape) == 6
+    drv.run(policy, episodes=1)
+    assert drv.episodes == [1, 1]
+    drv.run(policy)
+    assert sum(event[0] == "step" for event in tape) == 8
+
+
+def test_the_policy_keeps_its_state_over_steps_until_the_driver_is_reset():
+    drv, tape, policy = make([3])
+    states = []
+
+    def spy(obs, state):
+        states.append(state)
+        return policy(obs, state)
+
+    drv.run(spy, steps=4)
+    drv.reset()
+    drv.step(spy)
+    assert states == [None, 1, 2, 3, None]
+    assert tape[-4:-2] == [("tell", 0, True), ("policy", [True])]
+    assert drv.episodes == [3]
+
+
+def test_a_forgotten_episode_is_not_part_of_the_next_summary():
+    drv, _, policy = make([3])
+    lengths = []
+    drv.on_episode(lambda summary, _: lengths.append(summary["length"]))
+    drv.run(policy, steps=2)
+    drv.reset()
+    drv.run(policy, episodes=1)
+    assert lengths == [3]
+
+
+def test_a_restored_driver_starts_the_episode_after_those_it_has_started():
+    drv, tape, policy = make([2], [3])
+    drv.run(policy, steps=10)
+    state = json.loads(json.dumps(drv.get_state()))
+    state["envs"][1]["memory"] = 7
+    restored, tape, policy = make([2], [3])
+    restored.set_state(state)
+    restored.step(policy)
+    assert tape[:2] == [("reset", 0, 3), ("reset", 1, 102)]
+    assert restored.get_state()["envs"] == [{"memory": 0}, {"memory": 7}]
+    with pytest.raises(ValueError, match="of 2 environments, this driver has 1"):
+        make([2])[0].set_state(state)
+
+
+def test_all_asynchronous_environments_begin_before_one_is_waited_for():
+    drv, tape, policy = make([5], [5], cls=AsyncTapeEnv)
+    drv.step(policy)
+    assert [event[:2] for event in tape[5:9]] == [
+        ("begin", 0),
+        ("begin", 1),
+        ("step", 0),
+        ("tell", 0),
+    ]
+
+
+def test_a_driver_without_environments_is_refused():
+    with pytest.raises(ValueError, match="at least one environment"):
+        driver.Driver([], lambda env, episode: 0)
