@@ -20,6 +20,7 @@ def main() -> None:
         make = functools.partial(
             minigrid.make,
             name,
+            action_repeat=config.action_repeat,
             time_limit=config.time_limit,
             size=config.render_size,
             doorkey_size=config.doorkey_size,

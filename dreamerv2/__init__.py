@@ -4,3 +4,16 @@ The way through the package: `losses`, `rssm`, `world_model`, `actor_critic` and
 `explore` are the algorithm, `agent` puts them together; `phases`, `checkpoint` and
 `loop` run it; `api` is what users import (`import dreamerv2.api as dv2`).
 """
+
+import pathlib
+
+import common
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_FOUND = pathlib.Path(next(iter(common.__path__))).resolve()
+if _FOUND.parent != _ROOT:
+    raise ImportError(
+        f"dreamerv2 needs its own package `common` in {_ROOT}, but Python finds "
+        f"another one first, {_FOUND}. Rename that one, or move it behind {_ROOT} "
+        "on the import path."
+    )

@@ -85,12 +85,11 @@ def schedule(count: int, config: Config) -> phases.Schedule:
 
 def wrap(env: Any, config: Config) -> base.Env:
     """Returns a Gymnasium or gym environment as the driver steps it."""
-    adapted: base.Env = gym_adapter.GymAdapter(env, config.render_size)
-    if config.action_repeat > 1:
-        adapted = wrappers.ActionRepeat(adapted, config.action_repeat)
-    if config.time_limit:
-        adapted = wrappers.TimeLimit(adapted, config.time_limit)
-    return adapted
+    return wrappers.limit(
+        gym_adapter.GymAdapter(env, config.render_size),
+        action_repeat=config.action_repeat,
+        time_limit=config.time_limit,
+    )
 
 
 def _as_task(name: str, env: Any, evaluation: Any, config: Config) -> tasks_lib.Task:

@@ -78,7 +78,7 @@ class ClassicToy:
 
 
 def pendulum():
-    return generic.make_gym("Pendulum-v1")
+    return generic.make("Pendulum-v1")
 
 
 ENVS = {
@@ -86,7 +86,7 @@ ENVS = {
     "classic": lambda: gym_adapter.GymAdapter(ClassicToy()),
     "pendulum": pendulum,
     "repeat": lambda: wrappers.ActionRepeat(pendulum(), 3),
-    "generic_minigrid": lambda: generic.make_gym("MiniGrid-Empty-Random-6x6-v0"),
+    "generic_minigrid": lambda: generic.make("MiniGrid-Empty-Random-6x6-v0"),
     **{
         name: lambda name=name: minigrid.make(name)
         for name in (*minigrid.MINIGRID_3, *minigrid.MULTISKILL)
@@ -554,17 +554,6 @@ def test_the_visits_outlive_the_environment():
     assert minigrid.make("MiniGrid-Empty-5x5-v0").get_state() == {}
 
 
-def test_the_first_episode_takes_the_seed_of_the_environment():
-    task = "MiniGrid-SimpleCrossingS9N1-v0"
-    seeded, plain = minigrid.make(task, seed_env=4), minigrid.make(task)
-    seeded.reset()
-    plain.reset(4)
-    assert core_of(seeded).hash() == core_of(plain).hash()
-    seeded.reset()
-    plain.reset()
-    assert core_of(seeded).hash() == core_of(plain).hash()
-
-
 def test_tasks_with_wrappers_of_their_own_keep_them():
     entry = gymnasium.spec("MiniGrid-Empty-5x5-v0").entry_point
     gymnasium.register("MiniGrid-Short-v0", entry, max_episode_steps=3)
@@ -598,4 +587,4 @@ def test_unknown_ids_are_answered_with_the_nearest():
     with pytest.raises(ValueError, match="must be a MiniGrid"):
         minigrid.make("~")
     with pytest.raises(ValueError, match="'CartPool-v1'.*CartPole-v1"):
-        generic.make_gym("CartPool-v1")
+        generic.make("CartPool-v1")

@@ -224,3 +224,14 @@ def test_a_bad_file_is_unreadable_and_never_half_an_episode(tmp_path, harm):
     harm(tmp_path / episode.name)
     with pytest.raises(episodes.Unreadable):
         episodes.load(tmp_path / episode.name)
+
+
+def test_a_file_that_may_not_be_read_is_not_taken_for_a_bad_one(tmp_path, monkeypatch):
+    def forbidden(*args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    episode = make_episode(9)
+    episodes.save(episode, tmp_path)
+    monkeypatch.setattr(np, "load", forbidden)
+    with pytest.raises(PermissionError):
+        episodes.load(tmp_path / episode.name)

@@ -469,6 +469,37 @@ def test_a_folder_without_a_state_comes_back_in_order(tmp_path_factory, lengths,
     again.close()
 
 
+def test_a_reservoir_without_a_state_goes_on_with_its_threshold(tmp_path):
+    target = make_replay(tmp_path, keep="reservoir", capacity=30, seed=1)
+    collector = fill(target, [9] * 12)
+    while collector.episode(9) is None:  # the newest index must be on the disk
+        pass
+    target.close()
+    again = make_replay(tmp_path, keep="reservoir", capacity=30, seed=1)
+    for each in (target, again):
+        each._folder = None
+        fill(each, [9] * 30)
+    assert list(again._holding.episodes) == list(target._holding.episodes)
+
+
+def test_nothing_drawn_before_a_state_is_restored_is_seen_after(tmp_path):
+    target = make_replay(tmp_path)
+    collector = fill(target, [9])
+    state = target.get_state()
+    collector.episode(9)
+    target.close()
+    again = make_replay(tmp_path)
+    again.stream(4, 50).next()
+    again.set_state(state)
+    collector.target = again
+    collector.episode(9)  # has the index of the episode that was dropped
+    assert set(again.stream(4, 50).next()["count"].ravel()) == {
+        *range(10),
+        *range(20, 30),
+    }
+    again.close()
+
+
 def test_only_what_is_retained_stays_on_disk(tmp_path):
     for keep in ("fifo", "reservoir", "random_replacement"):
         path = tmp_path / keep
@@ -601,9 +632,15 @@ def test_a_full_disk_costs_no_episode_and_one_warning(tmp_path, monkeypatch):
         collector.episode(9)
         target.flush()
         assert len(caught) == 1
-    assert target.stats()["unwritten_episodes"] == 0
-    assert len(names(tmp_path)) == 7
+        assert target.stats()["unwritten_episodes"] == 0
+        assert len(names(tmp_path)) == 7
+        monkeypatch.setattr(np.lib.format, "write_array", full)
+        collector.episode(9)
+        target.flush()
+        assert len(caught) == 2
+        monkeypatch.setattr(np.lib.format, "write_array", write)
     target.close()
+    assert len(names(tmp_path)) == 8
 
 
 def test_an_episode_that_left_is_not_written_any_more(tmp_path, monkeypatch):

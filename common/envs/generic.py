@@ -8,34 +8,31 @@ import gymnasium
 from common.envs import base, gym_adapter, wrappers
 
 
-def make_gym(
+def make(
     env_id: str,
     *,
+    action_repeat: int = 1,
     time_limit: int = 0,
     size: Sequence[int] = (64, 64),
-    **kwargs,
 ) -> base.Env:
     """Makes an environment from Gymnasium's registry.
 
-    MiniGrid ids are made by `common.envs.minigrid`, which shows the view in pixels.
+    MiniGrid tasks are better made by `common.envs.minigrid`, which shows their view in
+    pixels.
 
     Args:
       env_id: An id, or `module:id` where importing the module registers it.
+      action_repeat: Frames for which an action is held.
       time_limit: Steps after which an episode is cut besides the environment's own
-        limit, 0 for none.
+        limit, 0 for never.
       size: Height and width that images are resized to.
-      **kwargs: Given to gymnasium.make; MiniGrid tasks take `state_bonus` and others.
 
     Raises:
       ValueError: An unknown id, naming the nearest ones, or unsupported spaces.
     """
-    if env_id.startswith("MiniGrid-"):
-        from common.envs import minigrid
-
-        return minigrid.make(env_id, time_limit=time_limit, size=size, **kwargs)
     try:
-        made = gymnasium.make(env_id, **kwargs)
-    except gymnasium.error.UnregisteredEnv as error:
+        made = gymnasium.make(env_id)
+    except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
         near = difflib.get_close_matches(env_id, list(gymnasium.registry), cutoff=0.4)
         raise ValueError(
             f"Unknown Gymnasium environment {env_id!r}; the nearest are "
@@ -43,4 +40,4 @@ def make_gym(
             "give module:id."
         ) from error
     env = gym_adapter.GymAdapter(made, size)
-    return wrappers.TimeLimit(env, time_limit) if time_limit else env
+    return wrappers.limit(env, action_repeat=action_repeat, time_limit=time_limit)

@@ -23,7 +23,7 @@ MULTISKILL = registration.MULTISKILL
 def make(
     task_id: str,
     *,
-    seed_env: int | None = None,
+    action_repeat: int = 1,
     time_limit: int = 100,
     size: Sequence[int] = (64, 64),
     state_bonus: bool = False,
@@ -37,7 +37,7 @@ def make(
 
     Args:
       task_id: A registered id such as `MiniGrid-DoorKey-9x9-v0`.
-      seed_env: Seed of the first episode if that is reset without one.
+      action_repeat: Frames for which an action is held.
       time_limit: Steps after which an episode is cut, which is not terminal; 0 leaves
         the task's own limit only.
       size: Height and width of the image in pixels.
@@ -54,9 +54,7 @@ def make(
     env: base.Env = gym_adapter.GymAdapter(
         bonus or core, size, log_info=("success",), keeper=bonus
     )
-    if time_limit:
-        env = wrappers.TimeLimit(env, time_limit)
-    return env if seed_env is None else FirstSeed(env, seed_env)
+    return wrappers.limit(env, action_repeat=action_repeat, time_limit=time_limit)
 
 
 def check_id(task_id: str) -> None:
@@ -78,20 +76,6 @@ class Success(gymnasium.Wrapper):
         observation, reward, terminated, truncated, info = self.env.step(action)
         info = {**info, "success": float(terminated and reward > 0)}
         return observation, reward, terminated, truncated, info
-
-
-class FirstSeed(base.Wrapper):
-    """Gives the first reset a seed if it has none."""
-
-    def __init__(self, env: base.Env, seed: int):
-        """Args: env: the environment; seed: for its first episode."""
-        super().__init__(env)
-        self._seed: int | None = seed
-
-    def reset(self, seed: int | None = None) -> base.Transition:
-        """Resets with the seed given, or at first with that of the constructor."""
-        seed, self._seed = (self._seed if seed is None else seed), None
-        return self.env.reset(seed)
 
 
 def _make_pixels(task_id: str, kwargs: dict[str, Any]) -> gymnasium.Env:

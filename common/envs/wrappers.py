@@ -57,6 +57,18 @@ class ActionRepeat(base.Wrapper):
         return tran
 
 
+def limit(env: base.Env, *, action_repeat: int = 1, time_limit: int = 0) -> base.Env:
+    """Holds actions for so many frames, then cuts episodes after so many steps.
+
+    Args:
+      env: The environment.
+      action_repeat: Frames of a step.
+      time_limit: Steps after which an episode is cut, 0 for never.
+    """
+    env = ActionRepeat(env, action_repeat) if action_repeat > 1 else env
+    return TimeLimit(env, time_limit) if time_limit else env
+
+
 def _check_positive(name: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"{name} is {value}, but must be at least 1.")

@@ -1,0 +1,61 @@
+"""Packages dreamerv2, common and gym_minigrid, and configs.yaml with them."""
+
+import pathlib
+import shutil
+
+import setuptools
+from setuptools.command import build_py
+
+ROOT = pathlib.Path(__file__).resolve().parent
+
+
+class BuildWithConfigs(build_py.build_py):
+    """Puts configs.yaml, which stands at the root, into the package dreamerv2."""
+
+    def run(self) -> None:
+        """Copies the file beside the modules of a wheel."""
+        super().run()
+        if not self.editable_mode:
+            target = pathlib.Path(self.build_lib) / "dreamerv2" / "configs.yaml"
+            shutil.copyfile(ROOT / "configs.yaml", target)
+
+
+extras = {
+    "minihack": ["minihack>=1.0.2", "nle>=1.3.0"],
+    "atari": ["ale-py>=0.12"],
+    "dmc": ["dm_control>=1.0.50", "mujoco>=3.17,<4"],
+    "crafter": ["crafter>=1.8.3"],
+    "gym": ["gym==0.26.2"],
+    "plot": ["matplotlib>=3.9"],
+    "gpu": ["tensorflow[and-cuda]>=2.21"],
+    "test": ["hypothesis", "pytest", "pytest-timeout", "ruff"],
+}
+
+setuptools.setup(
+    name="dreamerv2",
+    version="2.0.0",
+    description="DreamerV2 and Continual-Dreamer in TensorFlow 2",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11,<3.13",
+    packages=["dreamerv2", "common", "common.envs", "gym_minigrid"],
+    py_modules=["train_minigrid"],
+    install_requires=[
+        "cloudpickle",
+        "gymnasium>=1.2,<1.3",
+        "minigrid>=3.0",
+        "numpy>=2.0",
+        "pillow",
+        "ruamel.yaml>=0.18",
+        "scipy>=1.13",
+        "tensorflow>=2.21",
+        "tensorflow-probability>=0.25",
+        "tf-keras>=2.21",
+        "wandb>=0.31",
+        "zstandard>=0.23",
+    ],
+    extras_require=extras,
+    cmdclass={"build_py": BuildWithConfigs},
+    entry_points={"console_scripts": ["dreamerv2 = dreamerv2.train:main"]},
+)

@@ -1,0 +1,74 @@
+"""Agents small enough to trace in about a second, and batches for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from common import specs
+from dreamerv2 import agent as agent_lib
+from dreamerv2 import blocks
+
+BATCH, LENGTH, ACTIONS = 2, 4, 3
+IMAGE, VECTOR, SCALAR = "image", "vector", "scalar"
+SHAPES = {IMAGE: (10, 10, 3), VECTOR: (5,), SCALAR: ()}
+
+_HEAD = {"layers": 1, "units": 8}
+_CODER = {"cnn_depth": 2, "cnn_kernels": [4, 4], "mlp_layers": [8]}
+CONFIG = blocks.defaults.update(
+    {
+        "encoder": _CODER,
+        "decoder": _CODER,
+        "rssm": {"deter": 8, "hidden": 8, "stoch": 3, "discrete": 4},
+        "reward_head": _HEAD,
+        "discount_head": _HEAD,
+        "actor": _HEAD,
+        "critic": _HEAD,
+        "expl_head": _HEAD,
+        "disag_models": 2,
+        "imag_horizon": 3,
+        r".*_opt\.lr": 1e-2,
+    }
+)
+
+
+def obs_specs(*keys: str) -> dict[str, specs.ArraySpec]:
+    """Returns the named observations; images are bytes, all else is float32."""
+    kinds = {key: np.uint8 if key == IMAGE else np.float32 for key in keys}
+    return {key: specs.ArraySpec(SHAPES[key], np.dtype(kinds[key])) for key in keys}
+
+
+def make(
+    *keys: str, discrete: bool = True, **settings: Any
+) -> agent_lib.Agent:
+    """Builds an agent that sees the named observations (by default the vector)."""
+    config = CONFIG.update({k.replace("__", "."): v for k, v in settings.items()})
+    act_spec = specs.ActionSpec(ACTIONS, discrete)
+    return agent_lib.Agent(config, obs_specs(*(keys or (VECTOR,))), act_spec)
+
+
+def batch(
+    *keys: str,
+    discrete: bool = True,
+    rows: int = BATCH,
+    length: int = LENGTH,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Draws a batch [B, T, ...] whose first row has an episode's end in the middle."""
+    rng = np.random.default_rng(seed)
+    lead = (rows, length)
+    data = {k: rng.normal(size=lead + SHAPES[k]).astype(np.float32) for k in keys or (VECTOR,)}
+    if IMAGE in keys:
+        data[IMAGE] = rng.integers(0, 256, lead + SHAPES[IMAGE], np.uint8)
+    if discrete:
+        data["action"] = np.eye(ACTIONS, dtype=np.float32)[rng.integers(0, ACTIONS, lead)]
+    else:
+        data["action"] = rng.uniform(-1, 1, (*lead, ACTIONS)).astype(np.float32)
+    data["reward"] = rng.normal(size=lead).astype(np.float32)
+    for key in ("is_first", "is_last", "is_terminal"):
+        data[key] = np.zeros(lead, bool)
+    data["is_first"][:, 0] = True
+    data["is_first"][0, 2] = True
+    data["is_last"][0, 1] = data["is_terminal"][0, 1] = True
+    return data
