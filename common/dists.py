@@ -188,7 +188,7 @@ class TruncatedNormal:
 class Uniform:
     """Independent uniforms over [-1, 1]; the event is the last axis."""
 
-    noise = TruncatedNormal.noise
+    noise = staticmethod(TruncatedNormal.noise)
 
     def __init__(self, shape: list[int]):
         """Takes the shape [..., A]."""

@@ -1,16 +1,12 @@
 """One episode: compressed blocks in memory, one `.npz` file on disk.
 
-A transition is a dict of arrays: observations, `action` (the one that led to it),
-`reward`, `is_first`, `is_last`, `is_terminal`. An episode of n steps has n + 1
-transitions, its reset being the first. `steps` counts steps, `total` transitions.
-
-In memory the transitions lie in blocks of `BLOCK`, each one Zstandard frame that holds
-all keys, so that reading a part decodes only the blocks it touches. Zstandard at level
-3 was chosen by measurement on 64x64x3 MiniGrid episodes: 56 bytes a frame (LZ4: 163,
-Blosc2: 65), 0.3 ms to encode and 0.5 ms to decode 100 frames (LZ4: 0.2 and 0.6).
+An episode of n steps has n + 1 transitions, its reset being the first. `steps` counts
+steps, `total` transitions. In memory the transitions lie in blocks of `BLOCK`, so that
+reading a part decodes only the blocks it touches.
 """
 
 import dataclasses
+import io
 import os
 import pathlib
 import re
@@ -21,135 +17,17 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import zstandard
+
+from common import layouts
 
 BLOCK = 16  # transitions that are compressed together
-LEVEL = 3  # of Zstandard
-LOG = "log_"  # keys with this prefix are never stored
-EXTRA = "extra."  # in a file: arrays about the episode, not of its transitions
-STANDARD = {
-    "reward": np.dtype(np.float32),
-    "is_first": np.dtype(bool),
-    "is_last": np.dtype(bool),
-    "is_terminal": np.dtype(bool),
-}  # keys that every transition has; `action` is the fifth, its size varies
 
 _NAME = re.compile(r"(\d{6,})-task(\d+)-len(\d{4,})\.npz")
+_HEADER_LOCK = threading.Lock()
 _UNREADABLE = (
     *(OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
-
-
-class _Codec(threading.local):
-    """Zstandard contexts, which may not be shared between threads."""
-
-    def __init__(self) -> None:
-        self.compress = zstandard.ZstdCompressor(level=LEVEL).compress
-        self.decompress = zstandard.ZstdDecompressor().decompress
-
-
-_CODEC = _Codec()
-
-
-class Field(NamedTuple):
-    """Shape and dtype of one key in one transition."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-
-    @property
-    def size(self) -> int:
-        """Number of elements in one transition."""
-        return int(np.prod(self.shape, dtype=np.int64))
-
-
-def describe(fields: Mapping[str, Field]) -> str:
-    """For example `action float32[7], image uint8[64, 64, 3]`."""
-    return ", ".join(
-        f"{key} {field.dtype}{list(field.shape)}"
-        for key, field in sorted(fields.items())
-    )
-
-
-class Layout:
-    """Keys, shapes and dtypes of a transition, and their place in a block.
-
-    Within a block the keys follow each other, larger items first so that each is
-    aligned, every key with all transitions of the block.
-    """
-
-    def __init__(self, fields: Mapping[str, Field]) -> None:
-        """Builds a layout; ValueError if a standard key is missing."""
-        reserved = [key for key in fields if key.startswith(EXTRA)]
-        if reserved:
-            raise ValueError(f"Keys may not begin with {EXTRA!r}: rename {reserved}.")
-        missing = sorted({*STANDARD, "action"} - set(fields))
-        if missing:
-            raise ValueError(
-                f"A transition lacks {missing}; it needs action, "
-                f"{', '.join(STANDARD)} and the observation."
-            )
-        order = sorted(fields, key=lambda key: (-fields[key].dtype.itemsize, key))
-        self.fields = {key: fields[key] for key in order}
-        self.step_bytes = sum(f.size * f.dtype.itemsize for f in fields.values())
-
-    @classmethod
-    def of(cls, transition: Mapping[str, Any], *, batched: bool = False) -> "Layout":
-        """Layout of a transition, or with `batched` of arrays [T, ...] of many."""
-        fields = {}
-        for key, value in transition.items():
-            if key.startswith(LOG):
-                continue
-            value = np.asarray(value)
-            if value.dtype.kind not in "biuf":
-                raise ValueError(
-                    f"{key!r} holds {value.dtype}; only numbers and booleans can be "
-                    f"stored. Convert it, or rename it to {LOG + key!r}."
-                )
-            shape = value.shape[1:] if batched else value.shape
-            fields[key] = Field(shape, STANDARD.get(key, value.dtype))
-        return cls(fields)
-
-    def __eq__(self, other: object) -> bool:
-        """Whether the other layout has the same keys, shapes and dtypes."""
-        return isinstance(other, Layout) and self.fields == other.fields
-
-    def __hash__(self) -> int:
-        """Hash over keys, shapes and dtypes."""
-        return hash(tuple(self.fields.items()))
-
-    def __str__(self) -> str:
-        """Keys, dtypes and shapes, for messages."""
-        return describe(self.fields)
-
-    @property
-    def observation(self) -> "dict[str, Field]":
-        """The fields that are neither action, reward nor flag."""
-        others = {*STANDARD, "action"}
-        return {k: self.fields[k] for k in sorted(self.fields) if k not in others}
-
-    def empty(self, *lead: int) -> dict[str, np.ndarray]:
-        """Fresh arrays of every key with the given leading dimensions."""
-        return {k: np.empty((*lead, *f.shape), f.dtype) for k, f in self.fields.items()}
-
-    def pack(self, arrays: Mapping[str, np.ndarray]) -> bytes:
-        """Compresses arrays [n, ...] of every key to one block."""
-        parts = (
-            np.ascontiguousarray(arrays[key], field.dtype).tobytes()
-            for key, field in self.fields.items()
-        )
-        return _CODEC.compress(b"".join(parts))
-
-    def unpack(self, block: bytes) -> dict[str, np.ndarray]:
-        """Decodes one block to read-only arrays [n, ...] of every key."""
-        data = _CODEC.decompress(block)
-        total, offset, arrays = len(data) // self.step_bytes, 0, {}
-        for key, field in self.fields.items():
-            array = np.frombuffer(data, field.dtype, total * field.size, offset)
-            arrays[key] = array.reshape((total, *field.shape))
-            offset += array.nbytes
-        return arrays
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -171,7 +49,7 @@ class Episode:
     task: int
     total: int
     reward: float
-    layout: Layout
+    layout: layouts.Layout
     blocks: tuple[bytes, ...]
     extras: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
@@ -206,7 +84,7 @@ class Episode:
 
 def from_arrays(
     arrays: Mapping[str, np.ndarray],
-    layout: Layout,
+    layout: layouts.Layout,
     *,
     index: int,
     task: int,
@@ -225,7 +103,7 @@ def from_arrays(
 class Builder:
     """Collects the transitions of one episode, compressing each block once full."""
 
-    def __init__(self, layout: Layout, task: int) -> None:
+    def __init__(self, layout: layouts.Layout, task: int) -> None:
         """Starts an empty episode of the given task."""
         self.task = task
         self.total = 0  # transitions so far
@@ -238,7 +116,7 @@ class Builder:
     def append(self, transition: Mapping[str, Any]) -> None:
         """Adds a copy of one transition; ValueError if it does not fit the layout."""
         position = self.total % BLOCK
-        if {k for k in transition if not k.startswith(LOG)} != self._keys:
+        if {k for k in transition if not k.startswith(layouts.LOG)} != self._keys:
             self._refuse(transition)
         for key, field in self._layout.fields.items():
             value = np.asarray(transition[key])
@@ -253,7 +131,7 @@ class Builder:
 
     def _refuse(self, transition: Mapping[str, Any]) -> None:
         raise ValueError(
-            f"A transition has [{Layout.of(transition)}] where this replay holds "
+            f"A transition has [{layouts.Layout.of(transition)}] where this replay holds "
             f"[{self._layout}]. All tasks of a run need the same observation and "
             "action shapes: resize or pad them with a wrapper."
         )
@@ -289,7 +167,7 @@ def save(episode: Episode, directory: pathlib.Path) -> None:
 
     Any NumPy opens it with `np.load(path)`. The bytes depend on the content only.
     """
-    extras = {EXTRA + key: value for key, value in episode.extras.items()}
+    extras = {layouts.EXTRA + key: value for key, value in episode.extras.items()}
     temporary = directory / (episode.name + ".tmp")
     try:
         with zipfile.ZipFile(temporary, "w") as archive:
@@ -302,6 +180,22 @@ def save(episode: Episode, directory: pathlib.Path) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """What `np.load` would give, safe between threads.
+
+    NumPy parses headers with `ast`, and in Python 3.11 two threads in it at the same
+    time end in a SystemError; hence the lock, which the slow part does not need.
+    """
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            content = io.BytesIO(archive.read(name))
+            with _HEADER_LOCK:
+                array = np.lib.format.read_array(content, allow_pickle=False)
+            arrays[name.removesuffix(".npy")] = array
+    return arrays
 
 
 class Unreadable(Exception):
@@ -318,17 +212,16 @@ def load(path: pathlib.Path) -> Episode:
     if name is None:
         raise Unreadable(f"{path.name} is not named like an episode.")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            content = {key: archive[key] for key in archive.files}
+        content = _read_arrays(path)
         extras = {
-            key.removeprefix(EXTRA): content.pop(key)
+            key.removeprefix(layouts.EXTRA): content.pop(key)
             for key in list(content)
-            if key.startswith(EXTRA)
+            if key.startswith(layouts.EXTRA)
         }
         total = name.steps + 1
         if any(array.shape[:1] != (total,) for array in content.values()):
             raise ValueError(f"Not every array has {total} transitions.")
-        layout = Layout.of(content, batched=True)
+        layout = layouts.Layout.of(content, batched=True)
     except PermissionError:  # says nothing about the content
         raise
     except _UNREADABLE as error:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from common import episodes, holding, retention, sampling, store, streams
+from common import episodes, holding, layouts, retention, sampling, store, streams
 
 
 class Replay:
@@ -78,7 +78,7 @@ class Replay:
         self._specs = specs
         self._holding = holding.Holding(self._capacity, retention, sampling)
         self._skipped = 0
-        self._layout: episodes.Layout | None = None
+        self._layout: layouts.Layout | None = None
         self._builders: dict[int, episodes.Builder] = {}  # by worker
         self._snapshots: dict[int, episodes.Episode] = {}  # of unfinished, by worker
         self._cache = streams.Cache(int(cache_bytes))
@@ -115,7 +115,7 @@ class Replay:
         """
         if transition["is_first"]:
             if self._layout is None:
-                self._set_layout(episodes.Layout.of(transition), "The environment")
+                self._set_layout(layouts.Layout.of(transition), "The environment")
             self._builders[worker] = episodes.Builder(self._layout, task)
         builder = self._builders.get(worker)
         if builder is None or builder.task != task:
@@ -294,11 +294,11 @@ class Replay:
                 self._snapshots[worker] = builder.build()
         return [self._snapshots[worker] for worker in sorted(self._snapshots)]
 
-    def _set_layout(self, layout: episodes.Layout, source: str) -> None:
+    def _set_layout(self, layout: layouts.Layout, source: str) -> None:
         """Fixes keys and shapes; ValueError if they are not the expected ones."""
         if self._specs is not None:
             expected = {
-                key: episodes.Field(tuple(spec.shape), np.dtype(spec.dtype))
+                key: layouts.Field(tuple(spec.shape), np.dtype(spec.dtype))
                 for key, spec in sorted(self._specs.items())
             }
             if layout.observation != expected:
@@ -325,11 +325,11 @@ class Replay:
 
 def _refuse(
     source: str,
-    found: Mapping[str, episodes.Field],
-    expected: Mapping[str, episodes.Field],
+    found: Mapping[str, layouts.Field],
+    expected: Mapping[str, layouts.Field],
 ) -> None:
     raise ValueError(
-        f"{source} has [{episodes.describe(found)}], but this replay expects "
-        f"[{episodes.describe(expected)}]. Choose another logdir, or the same "
+        f"{source} has [{layouts.describe(found)}], but this replay expects "
+        f"[{layouts.describe(expected)}]. Choose another logdir, or the same "
         "observation and action sizes."
     )

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class Agent(nn.Module):
         """
         super().__init__()
         self._config = config
-        self._act_spec = act_spec
+        self.obs_specs, self.act_spec = dict(obs_specs), act_spec
         entropy = np.random.SeedSequence([config.seed, 0])
         streams = dict(zip(_STREAMS, entropy.spawn(len(_STREAMS)), strict=True))
         self._seeds = {k: int(v.generate_state(1)[0]) for k, v in streams.items()}
@@ -72,6 +72,7 @@ class Agent(nn.Module):
         self.train_graph = graph(self._train, jit_compile=config.jit_compile)
         self.policy_graph = graph(self._policy)
         self._video_graph = graph(self.model.video)
+        self._disagreement_graph = graph(self._disagreement)
 
     def policy(
         self,
@@ -99,7 +100,7 @@ class Agent(nn.Module):
         data["is_first"] = tf.convert_to_tensor(obs["is_first"])
         if state is None:
             rows = len(obs["is_first"])
-            zero = tf.zeros([rows, self._act_spec.size])
+            zero = tf.zeros([rows, self.act_spec.size])
             state = (self.model.initial(rows), zero)
         noise = self._schedules["eval_noise" if evaluate else "expl_noise"](step)
         action, state = self.policy_graph(
@@ -143,6 +144,32 @@ class Agent(nn.Module):
             ).numpy()
             for key in self.model.heads["decoder"].cnn_keys
         }
+
+    def disagreement(self, episodes: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+        """Returns how much Plan2Explore's ensemble disagrees about episodes.
+
+        Args:
+          episodes: N dicts of arrays [T, ...], T differing.
+
+        Returns:
+          The mean disagreement [N] over the steps of each, with modes for latents.
+        """
+        lengths = np.array([len(episode["reward"]) for episode in episodes])
+        # A few sizes for all episodes, so that few graphs are traced.
+        rows = 1 << int(len(episodes) - 1).bit_length()
+        steps = max(16, 1 << int(lengths.max() - 1).bit_length())
+        data = {}
+        for key in (*self._obs_keys, *_REPLAY_KEYS):
+            first = episodes[0][key]
+            data[key] = np.zeros([rows, steps, *first.shape[1:]], first.dtype)
+            for row, episode in enumerate(episodes):
+                data[key][row, : len(episode[key])] = episode[key]
+        valid = (
+            np.arange(steps) < np.append(lengths, [1] * (rows - len(lengths)))[:, None]
+        )
+        data = {key: tf.convert_to_tensor(value) for key, value in data.items()}
+        means = self._disagreement_graph(data, tf.constant(valid, tf.float32))
+        return means.numpy()[: len(episodes)]
 
     def coefficients(self, step: int) -> dict[str, tf.Tensor]:
         """Returns the actor's scheduled coefficients at an environment step."""
@@ -234,11 +261,27 @@ class Agent(nn.Module):
         action = self._disturb(action, noise, seeds[3:])
         return action, (latent, action)
 
+    def _disagreement(
+        self, data: Mapping[str, tf.Tensor], valid: tf.Tensor
+    ) -> tf.Tensor:
+        data = self.model.preprocess(data)
+        post, _ = self.model.rssm.observe(
+            self.model.encoder(data),
+            data["action"],
+            data["is_first"],
+            self.model.initial(valid.shape[0]),
+            None,
+        )
+        disagreement = self.expl.disagreement(
+            self.model.rssm.feat(post), data["action"], axis=1
+        )
+        return tf.reduce_sum(disagreement * valid, 1) / tf.reduce_sum(valid, 1)
+
     def _disturb(
         self, action: tf.Tensor, amount: tf.Tensor, seeds: list[tf.Tensor]
     ) -> tf.Tensor:
         """Replaces discrete actions with chance `amount`, or adds normal noise."""
-        if self._act_spec.discrete:
+        if self.act_spec.discrete:
             rows, size = action.shape
             uniform = tf.random.stateless_uniform([rows], seeds[0])
             index = tf.random.stateless_uniform([rows], seeds[1], 0, size, tf.int32)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+
+import numpy as np
 
 from common import config as config_lib
 from common import (
     dashboards,
+    embeddings,
     logger,
     outputs,
     replay,
     retention,
     sampling,
-    specs,
 )
 from common.envs import base, parallel
+from dreamerv2 import agent as agent_lib
 from dreamerv2 import rundir
 from dreamerv2 import tasks as tasks_lib
 
@@ -34,34 +37,30 @@ def make_envs(task: tasks_lib.Task, config: config_lib.Config) -> list[base.Env]
     ]
 
 
-def check_specs(
-    name: str,
-    env: base.Env,
-    obs_specs: Mapping[str, specs.ArraySpec],
-    act_spec: specs.ActionSpec,
-) -> None:
-    """Raises ValueError unless an environment has the given spaces."""
-    if (env.obs_specs, env.act_spec) != (obs_specs, act_spec):
+def check_specs(name: str, env: base.Env, agent: agent_lib.Agent) -> None:
+    """Raises ValueError unless a task's environment has the agent's spaces."""
+    if (env.obs_specs, env.act_spec) != (agent.obs_specs, agent.act_spec):
         raise ValueError(
             f"Task {name!r} has observations {env.obs_specs} and {env.act_spec}, but "
-            f"the first task has {obs_specs} and {act_spec}; one agent needs the same "
-            "spaces in every task."
+            f"the first task has {agent.obs_specs} and {agent.act_spec}; one agent "
+            "needs the same spaces in every task."
         )
 
 
 def make_replay(
-    folder: pathlib.Path,
-    config: config_lib.Config,
-    obs_specs: Mapping[str, specs.ArraySpec],
+    folder: pathlib.Path, config: config_lib.Config, agent: agent_lib.Agent
 ) -> replay.Replay:
     """Opens the run's replay with the configured strategies.
+
+    Args:
+      folder: The run's folder.
+      config: The run's configuration.
+      agent: Scores episodes for `uncertainty` sampling.
 
     Raises:
       ValueError: If a number or name in `config.replay` is not valid.
     """
     settings = config.replay
-    options = {"recent_prob": settings.recent_prob}
-    chosen = options if settings.sampling == "recent" else {}
     return replay.Replay(
         folder / rundir.REPLAY,
         capacity=settings.capacity,
@@ -71,11 +70,57 @@ def make_replay(
         ongoing=settings.ongoing,
         keep_evicted=settings.keep_evicted,
         cache_bytes=settings.cache,
-        retention=retention.make(settings.retention, config.seed),
-        sampling=sampling.make(settings.sampling, config.seed, **chosen),
+        retention=_make_retention(config, agent),
+        sampling=_make_sampling(config, agent),
         seed=config.seed,
-        specs=obs_specs,
+        specs=agent.obs_specs,
     )
+
+
+def _make_retention(
+    config: config_lib.Config, agent: agent_lib.Agent
+) -> retention.Retention:
+    settings, options = config.replay, {}
+    if settings.retention == "coverage":
+        images = [k for k, s in agent.obs_specs.items() if s.dtype == np.uint8]
+        if not images:
+            raise ValueError(
+                "replay.retention coverage compares images, but the observations are "
+                f"{sorted(agent.obs_specs)}; choose another retention."
+            )
+        coverage = settings.coverage
+        options = {
+            "embed": embeddings.ConvLSTM(
+                images[0],
+                agent.obs_specs[images[0]].shape,
+                filters=coverage.filters,
+                kernel_size=coverage.kernel_size,
+                normalize_lstm_state=coverage.normalize_lstm_state,
+                seed=config.seed,
+            ),
+            "number_of_comparisons": coverage.number_of_comparisons,
+            "distance": coverage.distance,
+        }
+    return retention.make(settings.retention, config.seed, **options)
+
+
+def _make_sampling(
+    config: config_lib.Config, agent: agent_lib.Agent
+) -> sampling.Sampling:
+    settings, options = config.replay, {}
+    if settings.sampling == "recent":
+        options = {"recent_prob": settings.recent_prob}
+    elif settings.sampling == "uncertainty":
+        if config.expl_behavior != "Plan2Explore":
+            raise ValueError(
+                "replay.sampling uncertainty needs the ensemble of Plan2Explore, but "
+                f"expl_behavior is {config.expl_behavior!r}; add --plan2explore."
+            )
+        options = {
+            "score": agent.disagreement,
+            "recalculation": settings.uncertainty_recalculation,
+        }
+    return sampling.make(settings.sampling, config.seed, **options)
 
 
 def make_outputs(

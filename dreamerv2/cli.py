@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -23,7 +24,21 @@ ALIASES = {
     "wandb_dir": "wandb.dir",
     "wandb_mode": "wandb.mode",
 }
+
+
+def _coverage_args(word: str) -> dict[str, object]:
+    """Reads `--coverage_sampling_args`: a JSON object of `replay.coverage` keys."""
+    arguments = json.loads(word)
+    if not isinstance(arguments, dict):
+        raise ValueError(
+            'give a JSON object such as \'{"filters": 3, "distance": "cosine"}\'.'
+        )
+    return {f"replay.coverage.{key}": value for key, value in arguments.items()}
+
+
 SWITCHES = {
+    "coverage_sampling": {"replay.retention": "coverage"},
+    "coverage_sampling_args": _coverage_args,
     "plan2explore": {"expl_behavior": "Plan2Explore"},
     "recent_past_sampl_thres": lambda word: {
         "replay.sampling": "recent",
@@ -31,6 +46,7 @@ SWITCHES = {
     },
     "reservoir_sampling": {"replay.retention": "reservoir"},
     "reward_sampling": {"replay.sampling": "reward"},
+    "uncertainty_sampling": {"replay.sampling": "uncertainty"},
 }
 
 

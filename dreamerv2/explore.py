@@ -187,15 +187,17 @@ class Plan2Explore(_Seeker):
 
     def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
         """Returns the disagreement [H + 1, N] in imagined states."""
-        action = trajectory.action
-        if self._config.disag_action_align == "next":
-            # The action taken in a state leads to the next one; the last has none.
-            action = tf.concat([action[1:], action[-1:]], 0)
-        return self.disagreement(trajectory.feat, action)
+        return self.disagreement(trajectory.feat, trajectory.action, axis=0)
 
-    def disagreement(self, feat: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
-        """Returns the ensemble's disagreement [...] about feat [..., F]."""
-        prediction = self._ensemble(self._inputs(feat, action))  # [N, ..., size]
+    def disagreement(self, feat: tf.Tensor, action: tf.Tensor, axis: int) -> tf.Tensor:
+        """Returns the ensemble's disagreement [...] along trajectories.
+
+        Args:
+          feat: States [..., F].
+          action: Actions [..., A] that led to the states.
+          axis: The axis of time.
+        """
+        prediction = self._ensemble(self._inputs(feat, action, axis))  # [N, ..., size]
         disagreement = tf.reduce_mean(tf.math.reduce_std(prediction, 0), -1)
         return tf.math.log(disagreement) if self._config.disag_log else disagreement
 
@@ -209,13 +211,13 @@ class Plan2Explore(_Seeker):
             "feat": outputs.feat,
             "embed": outputs.embed,
         }[config.disag_target]
-        feat, action, offset = outputs.feat, data["action"], config.disag_offset
-        if config.disag_action_align == "next":
-            action = tf.concat([action[:, 1:], action[:, -1:]], 1)
+        inputs, offset = (
+            self._inputs(outputs.feat, data["action"], 1),
+            config.disag_offset,
+        )
         if offset:
-            feat, action = feat[:, :-offset], action[:, :-offset]
-            target = target[:, offset:]
-        inputs = tf.stop_gradient(self._inputs(feat, action))
+            inputs, target = inputs[:, :-offset], target[:, offset:]
+        inputs = tf.stop_gradient(inputs)
         target = tf.cast(tf.stop_gradient(target), tf.float32)
 
         def loss() -> tf.Tensor:
@@ -224,9 +226,16 @@ class Plan2Explore(_Seeker):
 
         return self._fit(loss)
 
-    def _inputs(self, feat: tf.Tensor, action: tf.Tensor) -> tf.Tensor:
+    def _inputs(self, feat: tf.Tensor, action: tf.Tensor, axis: int) -> tf.Tensor:
+        """Returns what the members read: features and, if wanted, an action each."""
         if not self._config.disag_action_cond:
             return feat
+        if self._config.disag_action_align == "next":
+            # The action taken in a state is stored with the next one; the last state
+            # of a trajectory has none and keeps its own.
+            length = action.shape[axis]
+            order = [*range(1, length), length - 1]
+            action = tf.gather(action, order, axis=axis)
         return tf.concat([feat, tf.cast(action, feat.dtype)], -1)
 
 

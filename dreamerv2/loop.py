@@ -18,7 +18,7 @@ import numpy as np
 from common import config as config_lib
 from common import driver as driver_lib
 from common import logger as logger_lib
-from common import schedules, timing
+from common import schedules, tfutils, timing
 from dreamerv2 import agent as agent_lib
 from dreamerv2 import (
     assembly,
@@ -65,6 +65,7 @@ def train(
         return
     if latest is None:
         rundir.forget_unsaved(folder)
+    print(tfutils.setup(jit=config.jit))
     phase = next(schedule.remaining(state["step"]))
     run = Run([*tasks, *eval_only], len(tasks), schedule, phase, config, folder)
     with contextlib.closing(run):
@@ -79,6 +80,8 @@ def train(
                 run.log()
                 run.save(snapshots)
         run.finish()
+    if config.del_exp_replay:
+        shutil.rmtree(folder / rundir.REPLAY)
 
 
 class Run:
@@ -109,11 +112,11 @@ class Run:
         self._config, self._folder = config, folder
         self._timer, self._progress = timing.Timer(), timing.Progress()
         self._envs = assembly.make_envs(self._tasks[phase.task], config)
-        self._obs_specs = self._envs[0].obs_specs
-        self._act_spec = self._envs[0].act_spec
-        self._replay = assembly.make_replay(folder, config, self._obs_specs)
+        self._agent = agent_lib.Agent(
+            config, self._envs[0].obs_specs, self._envs[0].act_spec
+        )
+        self._replay = assembly.make_replay(folder, config, self._agent)
         stream = self._replay.stream(config.dataset.batch, config.dataset.length)
-        self._agent = agent_lib.Agent(config, self._obs_specs, self._act_spec)
         self._learner = learner.Learner(self._agent, stream, self._timer, folder)
         self._evaluator = evaluation.Evaluator(self._tasks, trained, config)
         self._driver_states: dict[str, Any] = {}  # by task, of those not under way
@@ -143,12 +146,10 @@ class Run:
         task = self._tasks[phase.task]
         self._envs = assembly.make_envs(task, self._config)
         for env in self._envs:
-            assembly.check_specs(task.name, env, self._obs_specs, self._act_spec)
+            assembly.check_specs(task.name, env, self._agent)
         self._replay.drop_ongoing()
         self._driver = self._make_driver(phase)
-        if self._config.reset_optimizer_on_task_change:
-            for optimizer in self._agent.optimizers().values():
-                optimizer.reset()
+        self._change_task()
 
     def collect(self) -> None:
         """Takes one step in every environment of the current task."""
@@ -219,6 +220,7 @@ class Run:
         tensors = {**self._agent.named_state(), **self._learner.tensors()}
         state = {
             "step": self.step,
+            "task": self._phase.task,
             "agent": self._agent.get_state(),
             "learner": self._learner.get_state(),
             "replay": self._replay.get_state(),
@@ -254,6 +256,8 @@ class Run:
         self._driver_states = dict(state["drivers"])
         self._driver = self._make_driver(self._phase)
         self._lines.truncate_after(self.step * self._config.action_repeat)
+        if state["task"] != self._phase.task:  # saved at the end of the phase before
+            self._change_task()
         task = self._tasks[self._phase.task].name
         print(
             f"Going on from step {self.step}, phase {self._phase.index + 1} of "
@@ -268,9 +272,6 @@ class Run:
         )
         self._write(result.metrics)
         print(result.text)
-        if self._config.del_exp_replay:
-            self._replay.close()
-            shutil.rmtree(self._folder / rundir.REPLAY)
 
     def close(self) -> None:
         """Ends environments, writer threads and outputs."""
@@ -279,6 +280,12 @@ class Run:
         self._evaluator.close()
         self._replay.close()
         self._logger.close()
+
+    def _change_task(self) -> None:
+        """Does to the agent what the configuration asks for between two tasks."""
+        if self._config.reset_optimizer_on_task_change:
+            for optimizer in self._agent.optimizers().values():
+                optimizer.reset()
 
     def _make_driver(self, phase: phases.Phase) -> driver_lib.Driver:
         seed_of = tasks_lib.seeds(self._config.seed, "train", phase.task)
@@ -296,7 +303,7 @@ class Run:
         with self._timer.section("policy"):
             if self.step < self._config.prefill:
                 action = tasks_lib.random_actions(
-                    self._config.seed, self.step, len(self._envs), self._act_spec
+                    self._config.seed, self.step, len(self._envs), self._agent.act_spec
                 )
                 return action, None
             exploring = self._exploring(self._driver.episodes)

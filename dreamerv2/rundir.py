@@ -48,7 +48,7 @@ def prepare(config: config_lib.Config) -> pathlib.Path:
         _check_writable(folder)
         if config.overwrite:
             clear(folder)
-        elif (folder / CONFIG).exists() and not config.resume:
+        elif _has_begun(folder) and not config.resume:
             _check_same(folder, config)
         config.update(overwrite=False, resume=False).save(folder / CONFIG)
     except OSError as error:
@@ -82,6 +82,13 @@ def _check_writable(folder: pathlib.Path) -> None:
     probe = folder / f".{os.getpid()}.probe"
     probe.write_bytes(b"dreamerv2")
     probe.unlink()
+
+
+def _has_begun(folder: pathlib.Path) -> bool:
+    """Whether a run has got so far that something would be lost."""
+    metrics = folder / METRICS
+    begun = metrics.exists() and metrics.stat().st_size > 0
+    return (folder / CONFIG).exists() and (begun or (folder / CHECKPOINTS).exists())
 
 
 def _check_same(folder: pathlib.Path, config: config_lib.Config) -> None:

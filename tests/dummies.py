@@ -1,53 +1,81 @@
-"""Dummy environments and the smallest agent, for tests of whole runs."""
+"""Dummy environments, the smallest configuration, and an agent that learns nothing.
+
+The recorder of calls takes the place of the agent where a test is about the loop: it
+needs no tracing, so that a run takes a fraction of a second.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import pathlib
 from typing import Any
 
 import gymnasium
 import numpy as np
+import tensorflow as tf
+
+from common import config as config_lib
+from common import optim
+from common.envs import base, gym_adapter
+from dreamerv2 import blocks, loop, phases
+from dreamerv2 import tasks as tasks_lib
 
 # The smallest agent that is still one: every part has its layer.
-TINY = {
+SIZES = {
     "rssm": {"deter": 8, "hidden": 8, "stoch": 2, "discrete": 2},
     r"(encoder|decoder)\.cnn_depth": 1,
     r"(encoder|decoder)\.mlp_layers": [8],
     r"(actor|critic|.*_head)\.layers": 1,
     r"(actor|critic|.*_head)\.units": 8,
     "dataset": {"batch": 2, "length": 4},
-    "replay": {"minlen": 2, "maxlen": 4, "capacity": 1000},
     "imag_horizon": 2,
     "disag_models": 2,
-    "steps": 40,
-    "prefill": 20,
-    "train_every": 10,
-    "eval_every": 20,
-    "eval_eps": 1,
-    "log_every": 10,
-    "log_every_video": 0,
-    "checkpoint_every": 0,
-    "wandb.mode": "disabled",
 }
+TINY = blocks.defaults.update(
+    SIZES,
+    {
+        "replay": {"minlen": 2, "maxlen": 4, "capacity": 1000},
+        "steps": 40,
+        "prefill": 20,
+        "train_every": 10,
+        "eval_every": 0,
+        "eval_eps": 1,
+        "log_every": 10,
+        "log_every_video": 0,
+        "checkpoint_every": 0,
+        "wandb.mode": "disabled",
+    },
+)
 
 
 class Walk(gymnasium.Env):
-    """A walk to the right: each episode starts at a random place, 0 to 2, and ends at 6.
+    """A walk along a line, from a random place between 0 and 2 to the goal.
 
-    Observation: [place, steps in the episode, number of the task]. Actions: left or
-    right. Reward 1 at the end, which terminates; after 8 steps the walk is truncated.
+    Observation: [place / goal, steps of the episode / limit, task]. Actions: left,
+    right. The goal gives reward and success and terminates; the limit truncates.
 
     Attributes:
-      tape: Every call: ("make",), ("reset", seed), ("step", action) or ("close",).
+      tape: The calls: ("make",), ("reset", seed), ("step", action), ("close",).
+      fails_at: After so many steps, counted on the tape, a step raises KeyError.
     """
 
     observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
 
-    def __init__(self, task: int = 0, tape: list | None = None):
+    def __init__(
+        self,
+        task: int = 0,
+        tape: list | None = None,
+        *,
+        goal: int = 6,
+        limit: int = 8,
+        reward: float = 1.0,
+        fails_at: int | None = None,
+    ):
         self.tape = [] if tape is None else tape
-        self._task = task
+        self.fails_at = fails_at
+        self._task, self._goal, self._limit, self._reward = task, goal, limit, reward
         self.tape.append(("make",))
 
     def reset(self, *, seed: int | None = None, options: Any = None):
@@ -58,14 +86,161 @@ class Walk(gymnasium.Env):
         return self._observe(), {}
 
     def step(self, action: int):
+        if self.fails_at is not None and len(steps(self.tape)) >= self.fails_at:
+            raise KeyError("the power has failed")
         self.tape.append(("step", int(action)))
         self._place = max(0, self._place + (1 if action else -1))
         self._count += 1
-        done = self._place >= 6
-        return self._observe(), float(done), done, self._count >= 8, {}
+        done = self._place >= self._goal
+        info = {"success": float(done)}
+        late = self._count >= self._limit
+        return self._observe(), self._reward * done, done, late, info
 
     def close(self):
         self.tape.append(("close",))
 
     def _observe(self) -> np.ndarray:
-        return np.array([self._place / 6, self._count / 8, self._task], np.float32)
+        place, time = self._place / self._goal, self._count / self._limit
+        return np.array([place, time, self._task], np.float32)
+
+
+def steps(tape: list) -> list[int]:
+    """The actions on a tape."""
+    return [call[1] for call in tape if call[0] == "step"]
+
+
+def seeds(tape: list) -> list[int]:
+    """The seeds of the resets on a tape."""
+    return [call[1] for call in tape if call[0] == "reset"]
+
+
+def count(tape: list, name: str) -> int:
+    """How often a call is on a tape."""
+    return sum(call[0] == name for call in tape)
+
+
+def adapt(env: gymnasium.Env) -> base.Env:
+    """An environment as the driver steps it, that tells success."""
+    return gym_adapter.GymAdapter(env, log_info=("success",))
+
+
+class Tapes:
+    """Tasks `Walk`, and the tapes of their environments.
+
+    Attributes:
+      tasks: The tasks.
+      train, eval: One tape for each task.
+    """
+
+    def __init__(self, number: int = 1, **options: Any):
+        self.train: list[list] = [[] for _ in range(number)]
+        self.eval: list[list] = [[] for _ in range(number)]
+        self.tasks = [
+            tasks_lib.Task(
+                f"walk{k}",
+                functools.partial(self._make, k, self.train[k], options),
+                functools.partial(self._make, k, self.eval[k], {}),
+            )
+            for k in range(number)
+        ]
+
+    def _make(self, k: int, tape: list, options: dict[str, Any]) -> base.Env:
+        return adapt(Walk(k, tape, **options))
+
+
+def run(
+    folder: pathlib.Path,
+    tapes: Tapes,
+    unbalanced: list[int] | None = None,
+    **settings: Any,
+) -> list[dict[str, Any]]:
+    """Trains on tasks in a folder; returns the lines of metrics.jsonl.
+
+    Args:
+      folder: The logdir.
+      tapes: The tasks.
+      unbalanced: Steps of each task, if they differ.
+      **settings: Overrides of TINY, `__` for a dot.
+    """
+    config = configure(folder, **settings)
+    counts = unbalanced or [config.steps] * len(tapes.tasks)
+    schedule = phases.Schedule(counts, config.num_task_repeats)
+    loop.train(tapes.tasks, schedule, config)
+    return read(folder)
+
+
+def configure(folder: pathlib.Path, **settings: Any) -> config_lib.Config:
+    """TINY in a folder, with overrides, `__` for a dot."""
+    dotted = {key.replace("__", "."): value for key, value in settings.items()}
+    return TINY.update({"logdir": str(folder), **dotted})
+
+
+def read(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; ValueError for what is not valid JSON."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(line, parse_constant=_refuse) for line in lines]
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON.")
+
+
+class Recorder:
+    """In place of dreamerv2.agent.Agent: one weight, and every call on a list.
+
+    Its weight depends on every batch and its actions on the weight, so that two runs
+    that differ anywhere end differently.
+
+    Attributes:
+      acts: (step, exploring, evaluate) of each call of `policy`.
+      batches: (step, batch) of each call of `train`.
+      losses: What `train` reports as the loss, by number of the update.
+    """
+
+    made: list[Recorder] = []  # those of the present test, see conftest.py
+    losses: dict[int, float] = {}
+
+    def __init__(self, config: config_lib.Config, obs_specs, act_spec):
+        self.obs_specs, self.act_spec = dict(obs_specs), act_spec
+        self.weight = tf.Variable(1.0)
+        self.optimizer = optim.Optimizer(
+            "model", {"weight": self.weight}, **config.model_opt
+        )
+        self.acts: list[tuple[int, list[bool], bool]] = []
+        self.batches: list[tuple[int, dict[str, np.ndarray]]] = []
+        self._calls = 0
+        Recorder.made.append(self)
+
+    def policy(self, obs, state, *, step, exploring, evaluate=False):
+        self.acts.append((step, exploring.tolist(), evaluate))
+        self._calls += 1
+        chaos = int(abs(float(self.weight)) * 1e6) + 7 * self._calls
+        index = [
+            (chaos // 3 + row) % self.act_spec.size for row in range(len(exploring))
+        ]
+        return np.eye(self.act_spec.size, dtype=np.float32)[index], state
+
+    def train(self, data, state, *, step):
+        self.batches.append((step, data))
+        mean = float(np.mean([np.sum(data[k]) for k in ("vector", "action", "reward")]))
+        carried = 0.0 if state is None else float(state["deter"])
+        grad = tf.constant(np.float32(np.sin(mean + carried)))
+        loss = self.losses.get(len(self.batches), mean)
+        metrics = self.optimizer.apply(tf.constant(loss), [grad])
+        return {"deter": grad}, metrics
+
+    def report(self, data):
+        return {"openl_image": np.zeros((2, 4, 4, 3), np.float32)}
+
+    def optimizers(self):
+        return {"model_opt": self.optimizer}
+
+    def named_state(self):
+        moments = self.optimizer.named_weights().items()
+        return {"weight": self.weight} | {f"model_opt/{k}": v for k, v in moments}
+
+    def get_state(self):
+        return {"calls": self._calls}
+
+    def set_state(self, state):
+        self._calls = state["calls"]

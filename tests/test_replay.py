@@ -469,17 +469,20 @@ def test_a_folder_without_a_state_comes_back_in_order(tmp_path_factory, lengths,
     again.close()
 
 
-def test_a_reservoir_without_a_state_goes_on_with_its_threshold(tmp_path):
-    target = make_replay(tmp_path, keep="reservoir", capacity=30, seed=1)
-    collector = fill(target, [9] * 12)
-    while collector.episode(9) is None:  # the newest index must be on the disk
+@pytest.mark.parametrize("seed", range(5))
+def test_a_reservoir_without_a_state_goes_on_with_its_threshold(tmp_path, seed):
+    rules = dict(keep="reservoir", capacity=100, seed=seed)
+    target = make_replay(tmp_path, **rules)
+    collector = fill(target, [31] * 12)
+    while collector.episode(31) is None:  # the newest index must be on the disk
         pass
     target.close()
-    again = make_replay(tmp_path, keep="reservoir", capacity=30, seed=1)
-    for each in (target, again):
-        each._folder = None
-        fill(each, [9] * 30)
-    assert list(again._holding.episodes) == list(target._holding.episodes)
+    again = make_replay(tmp_path, **rules)
+    target._folder = again._folder = None
+    for _ in range(20):
+        fill(target, [5])
+        fill(again, [5])
+        assert list(again._holding.episodes) == list(target._holding.episodes)
 
 
 def test_nothing_drawn_before_a_state_is_restored_is_seen_after(tmp_path):

@@ -39,9 +39,7 @@ def obs_specs(*keys: str) -> dict[str, specs.ArraySpec]:
     return {key: specs.ArraySpec(SHAPES[key], np.dtype(kinds[key])) for key in keys}
 
 
-def make(
-    *keys: str, discrete: bool = True, **settings: Any
-) -> agent_lib.Agent:
+def make(*keys: str, discrete: bool = True, **settings: Any) -> agent_lib.Agent:
     """Builds an agent that sees the named observations (by default the vector)."""
     config = CONFIG.update({k.replace("__", "."): v for k, v in settings.items()})
     act_spec = specs.ActionSpec(ACTIONS, discrete)
@@ -58,11 +56,16 @@ def batch(
     """Draws a batch [B, T, ...] whose first row has an episode's end in the middle."""
     rng = np.random.default_rng(seed)
     lead = (rows, length)
-    data = {k: rng.normal(size=lead + SHAPES[k]).astype(np.float32) for k in keys or (VECTOR,)}
+    data = {
+        k: rng.normal(size=lead + SHAPES[k]).astype(np.float32)
+        for k in keys or (VECTOR,)
+    }
     if IMAGE in keys:
         data[IMAGE] = rng.integers(0, 256, lead + SHAPES[IMAGE], np.uint8)
     if discrete:
-        data["action"] = np.eye(ACTIONS, dtype=np.float32)[rng.integers(0, ACTIONS, lead)]
+        data["action"] = np.eye(ACTIONS, dtype=np.float32)[
+            rng.integers(0, ACTIONS, lead)
+        ]
     else:
         data["action"] = rng.uniform(-1, 1, (*lead, ACTIONS)).astype(np.float32)
     data["reward"] = rng.normal(size=lead).astype(np.float32)

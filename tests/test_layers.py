@@ -1,0 +1,197 @@
+"""Laws of the layers, against slow NumPy twins."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from common import layers
+
+pytestmark = pytest.mark.tf
+
+EPSILON = 1e-3  # of the layer norm
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def normal(*shape, seed=0):
+    return rng(seed).normal(size=shape).astype(np.float32)
+
+
+def shake(part):
+    """Gives every weight a random value, biases and norms too; returns them."""
+    weights = {}
+    for i, (name, weight) in enumerate(part.named_weights().items()):
+        weight.assign(normal(*weight.shape, seed=100 + i))
+        weights[name] = weight.numpy()
+    return weights
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def elu(x):
+    return np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1)
+
+
+def layer_norm(x, weights):
+    """Normalises the last axis; `weights` has `norm/gamma` and `norm/beta`."""
+    x = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + EPSILON)
+    return x * weights["norm/gamma"] + weights["norm/beta"]
+
+
+def slow_conv(x, kernel):
+    """Convolves [N, h, w, in] with [k, k, in, out] at stride 2, pixel by pixel."""
+    size = kernel.shape[0]
+    side = (x.shape[1] - size) // 2 + 1
+    y = np.zeros((len(x), side, side, kernel.shape[-1]))
+    for i in range(side):
+        for j in range(side):
+            patch = x[:, 2 * i : 2 * i + size, 2 * j : 2 * j + size]
+            y[:, i, j] = np.einsum("nabc,abcd->nd", patch, kernel)
+    return y
+
+
+def slow_conv_transpose(x, kernel):
+    """Adds the patch [k, k, out] that every pixel of [N, h, w, in] draws."""
+    size, side = kernel.shape[0], 2 * x.shape[1] - 2 + kernel.shape[0]
+    y = np.zeros((len(x), side, side, kernel.shape[2]))
+    for i in range(x.shape[1]):
+        for j in range(x.shape[2]):
+            patch = np.einsum("nc,abdc->nabd", x[:, i, j], kernel)
+            y[:, 2 * i : 2 * i + size, 2 * j : 2 * j + size] += patch
+    return y
+
+
+def test_dense_multiplies_adds_normalises_and_activates_in_this_order():
+    layer = layers.Dense(rng(), 5, 4, "elu", "layer")
+    weights, x = shake(layer), normal(2, 3, 5)
+    expected = elu(layer_norm(x @ weights["kernel"] + weights["bias"], weights))
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_products_over_rows_add_up_to_the_whole_layer():
+    layer = layers.Dense(rng(), 7, 4, "elu", "layer")
+    shake(layer)
+    a, b = normal(2, 3, seed=1), normal(2, 4, seed=2)
+    split = a @ layer.rows(tf.float32, 0, 3) + b @ layer.rows(tf.float32, 3)
+    whole = layer(np.concatenate([a, b], -1))
+    np.testing.assert_allclose(layer.finish(split), whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+def test_a_convolution_is_the_sum_over_its_patches(norm):
+    layer = layers.Conv(rng(), 3, 5, 4, "elu", norm)
+    weights, x = shake(layer), normal(2, 11, 11, 3)
+    expected = slow_conv(x, weights["kernel"]) + weights["bias"]
+    if norm == "layer":
+        expected = layer_norm(expected, weights)
+    np.testing.assert_allclose(layer(x), elu(expected), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [1, 2, 3])
+def test_a_transposed_convolution_adds_a_patch_for_every_pixel(side):
+    layer = layers.ConvTranspose(rng(), 3, 5, 4, "elu", "layer")
+    weights, x = shake(layer), normal(2, side, side, 3)
+    expected = slow_conv_transpose(x, weights["kernel"]) + weights["bias"]
+    expected = elu(layer_norm(expected, weights))
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_product_for_one_pixel_is_the_transposed_convolution_of_tensorflow():
+    layer = layers.ConvTranspose(rng(), 6, 5, 4)
+    weights, x = shake(layer), normal(3, 1, 1, 6)
+    expected = tf.nn.conv2d_transpose(x, weights["kernel"], [3, 4, 4, 5], 2, "VALID")
+    expected = expected + weights["bias"]
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_gru_cell_is_its_equations():
+    cell = layers.GRUCell(rng(), 3, 5)
+    weights, x, state = shake(cell), normal(2, 3, seed=1), normal(2, 5, seed=2)
+    parts = np.concatenate([x, state], -1) @ weights["kernel"] + weights["bias"]
+    reset, candidate, update = np.split(layer_norm(parts, weights), 3, -1)
+    candidate = np.tanh(sigmoid(reset) * candidate)
+    update = sigmoid(update - 1)
+    expected = update * candidate + (1 - update) * state
+    np.testing.assert_allclose(cell(x, state), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_layer_norm_normalises_the_last_axis():
+    norm, x = layers.LayerNorm(6), normal(2, 3, 6) * 5 + 3
+    gamma, beta = (norm.named_weights()[key] for key in ("gamma", "beta"))
+    expected = layer_norm(x, {"norm/gamma": gamma, "norm/beta": beta})
+    np.testing.assert_allclose(norm(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_layer_norm_does_not_overflow_in_half_precision():
+    x = tf.constant([[30_000.0, -30_000.0, 30_000.0, -30_000.0]], tf.float16)
+    y = layers.LayerNorm(4)(x)  # the squares exceed the largest float16
+    np.testing.assert_allclose(y, [[1, -1, 1, -1]], rtol=1e-3)
+
+
+MADE = {
+    "Dense": (lambda: layers.Dense(rng(), 4, 4, "elu", "layer"), [2, 4]),
+    "Conv": (lambda: layers.Conv(rng(), 3, 4, 4, "elu", "layer"), [2, 6, 6, 3]),
+    "ConvTranspose": (lambda: layers.ConvTranspose(rng(), 3, 4, 4), [2, 3, 3, 3]),
+    "one pixel": (lambda: layers.ConvTranspose(rng(), 3, 4, 4), [2, 1, 1, 3]),
+    "LayerNorm": (lambda: layers.LayerNorm(4), [2, 4]),
+    "GRUCell": (lambda: layers.GRUCell(rng(), 4, 4), [2, 4]),
+}
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float16, tf.bfloat16])
+@pytest.mark.parametrize("name", MADE)
+def test_a_layer_computes_in_the_type_of_its_input_and_keeps_single_weights(
+    name, dtype
+):
+    make, shape = MADE[name]
+    layer, x = make(), tf.cast(normal(*shape), dtype)
+    inputs = (x, x) if name == "GRUCell" else (x,)
+    weights = list(layer.named_weights().values())
+    with tf.GradientTape() as tape:
+        y = layer(*inputs)
+    assert y.dtype == dtype
+    exact = layer(*(tf.cast(x, tf.float32) for x in inputs))
+    np.testing.assert_allclose(tf.cast(y, tf.float32), exact, rtol=0.1, atol=0.1)
+    assert {weight.dtype for weight in weights} == {tf.float32}
+    assert {grad.dtype for grad in tape.gradient(y, weights)} == {tf.float32}
+
+
+def test_initial_kernels_have_the_variance_of_glorot():
+    for shape, fans in (([40, 60], 100), ([4, 4, 30, 50], 16 * 80)):
+        kernel = layers.glorot(rng(), shape)
+        assert kernel.dtype == np.float32
+        assert np.abs(kernel).max() <= np.sqrt(6 / fans)
+        np.testing.assert_allclose(kernel.var(), 2 / fans, rtol=0.05)
+        np.testing.assert_allclose(kernel.mean(), 0, atol=0.05 * np.sqrt(2 / fans))
+
+
+def test_initial_weights_follow_the_generator():
+    one, two, other = (layers.Dense(rng(seed), 3, 4) for seed in (0, 0, 1))
+    x = normal(2, 3)
+    np.testing.assert_array_equal(one(x), two(x))
+    assert (one(x).numpy() != other(x).numpy()).all()
+
+
+def test_weights_are_named_by_their_path():
+    cell = layers.GRUCell(rng(), 2, 3)
+    names = {"kernel", "bias", "norm/gamma", "norm/beta"}
+    assert set(cell.named_weights()) == names
+    whole = layers.Module()
+    whole.add("gru", cell)
+    assert set(whole.named_weights()) == {f"gru/{name}" for name in names}
+    merged = layers.Module()
+    merged.merge(whole)
+    assert merged.named_weights() == whole.named_weights()
+
+
+@pytest.mark.parametrize(
+    "style, message",
+    [(("relu6", "none"), "'relu6'.*elu.*relu"), (("elu", "batch"), "'batch'.*layer")],
+)
+def test_an_unknown_activation_or_norm_is_answered_with_the_choices(style, message):
+    with pytest.raises(ValueError, match=message):
+        layers.Dense(rng(), 2, 3, *style)
