@@ -125,7 +125,8 @@ class Layout:
             np.ascontiguousarray(arrays[key], field.dtype).tobytes()
             for key, field in self.fields.items()
         )
-        return _CODEC.compress(b"".join(parts))
+        # Copied, for the library shortens its output without giving back the memory.
+        return bytes(memoryview(_CODEC.compress(b"".join(parts))))
 
     def unpack(self, block: bytes) -> dict[str, np.ndarray]:
         """Decodes one block to read-only arrays [n, ...] of every key."""

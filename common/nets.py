@@ -266,7 +266,7 @@ class Decoder(nn.Module):
         if (size != side).any():
             raise ValueError(
                 f"The decoder's cnn_kernels {list(cnn_kernels)} draw images of "
-                f"{side}x{side} pixels, but observations {self.cnn_keys} have "
+                f"{side}x{side} pixels, but observations {list(self.cnn_keys)} have "
                 f"{size[0]}x{size[1]}; set render_size {side},{side} or other kernels."
             )
 

@@ -67,20 +67,24 @@ class ActorCritic(nn.Module):
         """Builds actor, critic, slow critic and two optimisers.
 
         Raises:
-          ValueError: If the actor's distribution does not fit the actions.
+          ValueError: If `actor_grad` is unknown, or the actor's distribution does not
+            fit the actions.
         """
         super().__init__()
+        if config.actor_grad not in losses.ACTOR_GRADS:
+            raise ValueError(
+                f"Unknown actor_grad {config.actor_grad!r}; choose from "
+                f"{list(losses.ACTOR_GRADS)}."
+            )
         self._config = config
         self._act_spec = act_spec
         self.gradient = config.actor_grad
         if self.gradient == "auto":
             self.gradient = "reinforce" if act_spec.discrete else "dynamics"
-        dist = config.actor.dist
-        if dist == "auto":
-            dist = "onehot" if act_spec.discrete else "trunc_normal"
-        if (dist == "onehot") != act_spec.discrete:
+        dist = "onehot" if act_spec.discrete else "trunc_normal"
+        if config.actor.dist not in ("auto", dist):
             raise ValueError(
-                f"actor.dist {dist!r} does not fit "
+                f"actor.dist {config.actor.dist!r} does not fit "
                 f"{'discrete' if act_spec.discrete else 'continuous'} actions; "
                 "use auto, onehot (discrete) or trunc_normal (continuous)."
             )

@@ -63,7 +63,10 @@ class Agent(nn.Module):
                 )
             kind = explore.BEHAVIOURS[config.expl_behavior]
             self.expl = self.add("expl", kind(config, act_spec, self.model, rng))
-        self._obs_keys = {*self.model.encoder.cnn_keys, *self.model.encoder.mlp_keys}
+        encoder, decoder = self.model.encoder, self.model.heads["decoder"]
+        self._obs_keys = {*encoder.cnn_keys, *encoder.mlp_keys}
+        self._data_keys = {*self._obs_keys, *decoder.cnn_keys, *decoder.mlp_keys}
+        self._data_keys.update(_REPLAY_KEYS)
         self._schedules = {
             key: schedules.parse(config[key])
             for key in ("actor_ent", "actor_grad_mix", "expl_noise", "eval_noise")
@@ -126,8 +129,7 @@ class Agent(nn.Module):
         Returns:
           The state that the next batch continues, and scalar metrics.
         """
-        keys = (*self._obs_keys, *_REPLAY_KEYS)
-        data = {k: tf.convert_to_tensor(data[k]) for k in keys}
+        data = {k: tf.convert_to_tensor(data[k]) for k in self._data_keys}
         if state is None:
             state = self.model.initial(data["action"].shape[0])
         return self.train_graph(
@@ -136,8 +138,8 @@ class Agent(nn.Module):
 
     def report(self, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns `openl_{key}` videos [T, 3 H, 6 W, C] in [0, 1] for every image."""
-        keys = (*self._obs_keys, *_REPLAY_KEYS)
-        data = self.model.preprocess({k: tf.convert_to_tensor(data[k]) for k in keys})
+        data = {k: tf.convert_to_tensor(data[k]) for k in self._data_keys}
+        data = self.model.preprocess(data)
         return {
             f"openl_{key}": self._video_graph(
                 data, key, self._next_seed("report")

@@ -72,7 +72,8 @@ def schedule(count: int, config: Config) -> phases.Schedule:
     """Returns the phases of `count` tasks.
 
     Raises:
-      ValueError: If `unbalanced_steps` is given but not for every task.
+      ValueError: If `unbalanced_steps` is given but not for every task, or not in
+        whole numbers.
     """
     steps = list(config.unbalanced_steps) or [config.steps] * count
     if len(steps) != count:
@@ -80,7 +81,8 @@ def schedule(count: int, config: Config) -> phases.Schedule:
             f"unbalanced_steps has {len(steps)} entries, {steps}, for {count} tasks; "
             "give the steps of each task."
         )
-    return phases.Schedule([int(s) for s in steps], config.num_task_repeats)
+    steps = [coerce.convert("unbalanced_steps", 0, entry) for entry in steps]
+    return phases.Schedule(steps, config.num_task_repeats)
 
 
 def wrap(env: Any, config: Config) -> base.Env:

@@ -108,7 +108,7 @@ def load_tensors(path: pathlib.Path) -> dict[str, Any]:
         reader = tf.train.load_checkpoint(str(path / "tensors"))
         names = reader.get_variable_to_shape_map()
         return {name: reader.get_tensor(name) for name in names}
-    except (tf.errors.OpError, ValueError) as error:
+    except (tf.errors.OpError, ValueError, IndexError) as error:
         raise CheckpointError(
             f"The snapshot {path} cannot be read: {error}. "
             "Delete its folder to go on from the one before."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -132,6 +133,8 @@ def run(main: Callable[[], None]) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
         main()
+    except BrokenPipeError:  # somebody reads `--help | head`
+        os._exit(0)
     except ValueError as error:
         _die(error, 2)
     except RuntimeError as error:

@@ -55,6 +55,7 @@ def train(
       CheckpointError: If a snapshot cannot be read, or the last cannot be written.
     """
     folder = rundir.prepare(config)
+    print(tfutils.setup(jit=config.jit))
     snapshots = checkpoint.Checkpoints(
         folder / rundir.CHECKPOINTS, config.checkpoint_keep
     )
@@ -65,7 +66,6 @@ def train(
         return
     if latest is None:
         rundir.forget_unsaved(folder)
-    print(tfutils.setup(jit=config.jit))
     phase = next(schedule.remaining(state["step"]))
     run = Run([*tasks, *eval_only], len(tasks), schedule, phase, config, folder)
     with contextlib.closing(run):

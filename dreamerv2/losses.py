@@ -12,6 +12,8 @@ import tensorflow as tf
 
 from common import tfutils
 
+ACTOR_GRADS = ("auto", "both", "dynamics", "reinforce")  # auto: see ActorCritic
+
 
 class KLBalance(NamedTuple):
     """The KL loss of the world model and the divergence that it is made of."""
@@ -131,8 +133,7 @@ def actor_objective(
         return target
     if gradient not in ("reinforce", "both"):
         raise ValueError(
-            f"Unknown actor_grad {gradient!r}; choose from "
-            "['auto', 'both', 'dynamics', 'reinforce']."
+            f"Unknown actor_grad {gradient!r}; choose from {list(ACTOR_GRADS)}."
         )
     reinforce = log_prob * tf.stop_gradient(target - baseline)
     if gradient == "reinforce":

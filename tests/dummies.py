@@ -6,7 +6,6 @@ needs no tracing, so that a run takes a fraction of a second.
 
 from __future__ import annotations
 
-import functools
 import json
 import pathlib
 from typing import Any
@@ -18,7 +17,7 @@ import tensorflow as tf
 from common import config as config_lib
 from common import optim
 from common.envs import base, gym_adapter
-from dreamerv2 import blocks, loop, phases
+from dreamerv2 import blocks, checkpoint, loop, phases
 from dreamerv2 import tasks as tasks_lib
 
 # The smallest agent that is still one: every part has its layer.
@@ -130,22 +129,21 @@ class Tapes:
     Attributes:
       tasks: The tasks.
       train, eval: One tape for each task.
+      options: Of the training environments that are made from now on, by task.
     """
 
-    def __init__(self, number: int = 1, **options: Any):
+    def __init__(self, number: int = 1, env: type[Walk] = Walk):
+        self.options: list[dict[str, Any]] = [{} for _ in range(number)]
         self.train: list[list] = [[] for _ in range(number)]
         self.eval: list[list] = [[] for _ in range(number)]
         self.tasks = [
             tasks_lib.Task(
                 f"walk{k}",
-                functools.partial(self._make, k, self.train[k], options),
-                functools.partial(self._make, k, self.eval[k], {}),
+                lambda k=k: adapt(env(k, self.train[k], **self.options[k])),
+                lambda k=k: adapt(env(k, self.eval[k])),
             )
             for k in range(number)
         ]
-
-    def _make(self, k: int, tape: list, options: dict[str, Any]) -> base.Env:
-        return adapt(Walk(k, tape, **options))
 
 
 def run(
@@ -183,6 +181,21 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no JSON.")
+
+
+def snapshot(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """State and tensors of the newest snapshot of a run."""
+    path = checkpoint.Checkpoints(folder / "checkpoints").latest()
+    return checkpoint.load_state(path), checkpoint.load_tensors(path)
+
+
+def assert_same_end(one: pathlib.Path, other: pathlib.Path) -> None:
+    """Two runs have ended in the same snapshot, bit by bit."""
+    (state, tensors), (other_state, other_tensors) = snapshot(one), snapshot(other)
+    assert state == other_state
+    assert set(tensors) == set(other_tensors)
+    for name, value in tensors.items():
+        np.testing.assert_array_equal(value, other_tensors[name], err_msg=name)
 
 
 class Recorder:

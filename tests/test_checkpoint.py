@@ -22,8 +22,8 @@ ARRAYS = {
 }
 
 
-def tensors(scale=1):
-    return {key: tf.constant(value * scale) for key, value in ARRAYS.items()}
+def tensors():
+    return {key: tf.constant(value) for key, value in ARRAYS.items()}
 
 
 @pytest.fixture
@@ -110,17 +110,15 @@ def test_a_failure_at_any_moment_leaves_the_older_snapshots(
     }
     with monkeypatch.context() as patch:
         patch.setattr(*where[moment], refuse)
-        with pytest.raises(
-            checkpoint.CheckpointError, match="No space.*older"
-        ) as error:
-            snapshots.save(6, tensors(2), {"step": 6})
-    assert "step-000000000006" in str(error.value)
+        wanted = "step-000000000006.*No space.*older"
+        with pytest.raises(checkpoint.CheckpointError, match=wanted):
+            snapshots.save(6, tensors(), {"step": 6})
     assert snapshots.latest() == old
     np.testing.assert_array_equal(
         checkpoint.load_tensors(old)["weights/a"], ARRAYS["weights/a"]
     )
     assert [path.name for path in old.parent.iterdir()] == [old.name]
-    snapshots.save(6, tensors(2), {"step": 6})
+    snapshots.save(6, tensors(), {"step": 6})
     assert names(snapshots) == ["step-000000000005", "step-000000000006"]
 
 

@@ -1,5 +1,6 @@
 """Laws of one episode: its blocks in memory and its file."""
 
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -59,6 +60,18 @@ def test_a_block_holds_its_own_transitions_only():
     counts = [episode.block(i)["count"].tolist() for i in range(3)]
     assert [len(count) for count in counts] == [episodes.BLOCK, episodes.BLOCK, 3]
     assert sum(counts, []) == list(range(episode.total))
+
+
+def test_an_episode_takes_no_more_memory_than_it_says():
+    arrays = make_arrays(400, shape=(32, 32, 3))
+    arrays["image"][:] = 7
+    layout = layouts.Layout.of(arrays, batched=True)
+    tracemalloc.start()
+    episode = episodes.from_arrays(arrays, layout, index=0, task=0)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < episode.nbytes + 100 * len(episode.blocks) + 2000
+    assert episode.nbytes < arrays["image"].nbytes / 50
 
 
 @pytest.mark.parametrize("total", [1, 15, 16, 17, 40])
@@ -163,6 +176,16 @@ def test_a_file_comes_back_as_the_same_episode(tmp_path):
     before = (tmp_path / episode.name).read_bytes()
     episodes.save(loaded, tmp_path)
     assert (tmp_path / episode.name).read_bytes() == before
+
+
+def test_a_file_that_numpy_wrote_is_read_too(tmp_path):
+    arrays = make_arrays(9)
+    arrays["place"] = np.asfortranarray(arrays["place"])
+    arrays["wide"] = np.zeros((9, 0), np.float32)
+    np.savez(tmp_path / "000003-task2-len0008.npz", **arrays)
+    episode = episodes.load(tmp_path / "000003-task2-len0008.npz")
+    assert (episode.index, episode.task, episode.steps) == (3, 2, 8)
+    assert_same(episode.arrays(), {k: arrays[k] for k in episode.layout.fields})
 
 
 def test_a_write_that_fails_leaves_nothing_and_spares_the_old_file(

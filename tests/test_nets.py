@@ -128,7 +128,7 @@ def test_the_embedding_is_images_then_vectors():
 
 def test_an_observation_is_embedded_alike_wherever_it_stands_in_a_batch():
     net, data = encoder(), observations()
-    one = net({k: v[1, 2] [None] for k, v in data.items()})
+    one = net({k: v[1, 2][None] for k, v in data.items()})
     np.testing.assert_allclose(net(data)[1, 2], one[0], rtol=1e-4, atol=1e-5)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
-from common import specs
+from common import specs, tfutils
 from dreamerv2 import agent as agent_lib
 from dreamerv2 import blocks
 
@@ -29,8 +32,18 @@ CONFIG = blocks.defaults.update(
         "disag_models": 2,
         "imag_horizon": 3,
         r".*_opt\.lr": 1e-2,
+        r".*_opt\.wd": 0.0,  # a weight changes only if it has a gradient
     }
 )
+
+
+@contextlib.contextmanager
+def running(*, eagerly: bool) -> Iterator[None]:
+    """Runs graphs, or their Python code, which for a few calls is much faster."""
+    before = tf.config.functions_run_eagerly()
+    tfutils.setup(jit=not eagerly)
+    yield
+    tf.config.run_functions_eagerly(before)
 
 
 def obs_specs(*keys: str) -> dict[str, specs.ArraySpec]:
@@ -75,3 +88,15 @@ def batch(
     data["is_first"][0, 2] = True
     data["is_last"][0, 1] = data["is_terminal"][0, 1] = True
     return data
+
+
+def snapshot(agent: agent_lib.Agent) -> dict[str, np.ndarray]:
+    """Copies every tensor of an agent."""
+    return {name: value.numpy() for name, value in agent.named_state().items()}
+
+
+def assert_same(one: dict[str, np.ndarray], two: dict[str, np.ndarray]) -> None:
+    """Compares bit by bit."""
+    assert set(one) == set(two)
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, two[name], err_msg=name)

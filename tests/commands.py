@@ -1,0 +1,53 @@
+"""The commands that users have in their scripts, and what each of them means."""
+
+# Word for word what users have in their scripts, and what each command means.
+MINIGRID = {
+    "python train_minigrid.py --cl --num_tasks=3 --tag=mg_new_cl_s1_1M --steps=750000 "
+    "--seed=1 --logdir=logs_cl --del_exp_replay --sep_exp_eval_policies "
+    "--wandb_proj_name=minigrid_new --minlen=5 --rssm_full_recon": {
+        "cl": True,
+        "num_tasks": 3,
+        "tag": "mg_new_cl_s1_1M",
+        "steps": 750_000,
+        "seed": 1,
+        "logdir": "logs_cl",
+        "del_exp_replay": True,
+        "sep_exp_eval_policies": True,
+        "wandb.project": "minigrid_new",
+        "replay.minlen": 5,
+        "rssm_full_recon": True,
+    },
+    "python train_minigrid.py --cl --num_tasks=3 --tag=mg_sb_fr_cl_s0_1M "
+    "--wandb_proj_name=minigrid_state_bonus --steps=1000000 --seed=0 --logdir=logs_cl "
+    "--del_exp_replay --sep_exp_eval_policies --wandb_proj_name=minigrid_new "
+    "--minlen=5 --state_bonus --rssm_full_recon": {
+        "cl": True,
+        "num_tasks": 3,
+        "tag": "mg_sb_fr_cl_s0_1M",
+        "wandb.project": "minigrid_new",  # the later one wins
+        "logdir": "logs_cl",
+        "del_exp_replay": True,
+        "sep_exp_eval_policies": True,
+        "replay.minlen": 5,
+        "state_bonus": True,
+        "rssm_full_recon": True,
+    },
+    "python train_minigrid.py --wandb_proj_name=minigrid_new --cl --num_tasks=3 "
+    "--tag=mg_new_cl_p2e0.9_s6_1M --steps=750000 --seed=6 --plan2explore "
+    "--expl_intr_scale=0.9 --expl_extr_scale=0.9 --logdir=logs --del_exp_replay "
+    "--minlen=50 --rssm_full_recon --sep_exp_eval_policies": {
+        "wandb.project": "minigrid_new",
+        "cl": True,
+        "num_tasks": 3,
+        "tag": "mg_new_cl_p2e0.9_s6_1M",
+        "steps": 750_000,
+        "seed": 6,
+        "expl_behavior": "Plan2Explore",
+        "expl_intr_scale": 0.9,
+        "expl_extr_scale": 0.9,
+        "logdir": "logs",
+        "del_exp_replay": True,
+        "rssm_full_recon": True,
+        "sep_exp_eval_policies": True,
+    },
+}

@@ -1,0 +1,62 @@
+"""A wrong name in the configuration is answered before anything is learned."""
+
+import pytest
+import tiny_agent
+
+pytestmark = pytest.mark.tf
+
+P2E = {"expl_behavior": "Plan2Explore"}
+CASES = {  # settings, parts of the message: what was given, what there is
+    "actor_grad": ({"actor_grad": "renforce"}, "'renforce'.*auto.*both.*dynamics.*rei"),
+    "clip_rewards": ({"clip_rewards": "clip"}, "'clip'.*identity.*sign.*tanh"),
+    "expl_behavior": (
+        {"expl_behavior": "plan2explore"},
+        "'plan2explore'.*greedy.*ModelLoss.*Plan2Explore.*Random",
+    ),
+    "disag_target": ({**P2E, "disag_target": "obs"}, "'obs'.*deter.*embed.*feat.*stoc"),
+    "disag_action_align": (
+        {**P2E, "disag_action_align": "both"},
+        "'both'.*next.*previous",
+    ),
+    "expl_model_loss": (
+        {"expl_behavior": "ModelLoss", "expl_model_loss": "image"},
+        "'image'.*discount.*kl.*reward.*vector",
+    ),
+    "rssm.std_act": (
+        {"rssm__std_act": "exp"},
+        "'exp'.*sigmoid.*sigmoid2.*softplus",
+    ),
+    "grad_heads": (
+        {"grad_heads": ["decoder", "value"]},
+        r"\['value'\].*decoder.*discount.*reward",
+    ),
+    "pred_discount": ({"pred_discount": False}, r"\['discount'\].*decoder.*reward"),
+    "actor.dist": ({"actor__dist": "trunc_normal"}, "'trunc_normal'.*discrete.*onehot"),
+    "precision": ({"precision": "64"}, "'64'.*16.*32.*bfloat16"),
+    "rssm.act": ({"rssm__act": "gelu"}, "'gelu'.*elu.*relu"),
+    "critic.norm": ({"critic__norm": "batch"}, "'batch'.*layer.*none"),
+    "reward_head.dist": ({"reward_head__dist": "cauchy"}, "'cauchy'.*binary.*mse"),
+    "model_opt.opt": ({"model_opt__opt": "lion"}, "'lion' for model.*adam.*sgd"),
+    "expl_opt.opt": ({**P2E, "expl_opt__opt": "lion"}, "'lion' for expl.*adam.*sgd"),
+    "expl_head.norm": ({**P2E, "expl_head__norm": "batch"}, "'batch'"),
+    "actor_ent": ({"actor_ent": "liner(0,1,9)"}, r"liner\(0,1,9\).*linear"),
+    "encoder.mlp_keys": ({"encoder__mlp_keys": "image"}, "'image'.*'vector'"),
+}
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_a_wrong_name_is_answered_with_the_choices_when_the_agent_is_built(key):
+    settings, message = CASES[key]
+    with pytest.raises(ValueError, match=f"(?s){message}"):
+        tiny_agent.make(**settings)
+
+
+@pytest.mark.parametrize("dist", ["onehot", "mse", "normal"])
+def test_continuous_actions_are_only_truncated_normal(dist):
+    with pytest.raises(ValueError, match=f"'{dist}'.*continuous.*trunc_normal"):
+        tiny_agent.make(discrete=False, actor__dist=dist)
+
+
+@pytest.mark.parametrize("discrete, dist", [(True, "onehot"), (False, "trunc_normal")])
+def test_a_distribution_may_be_named_that_auto_would_choose(discrete, dist):
+    tiny_agent.make(discrete=discrete, actor__dist=dist)
