@@ -9,7 +9,7 @@ from setuptools.command import build_py
 ROOT = pathlib.Path(__file__).resolve().parent
 
 
-class BuildWithConfigs(build_py.build_py):
+class Build(build_py.build_py):
     """Puts configs.yaml, which stands at the root, into the package dreamerv2."""
 
     def run(self) -> None:
@@ -18,6 +18,11 @@ class BuildWithConfigs(build_py.build_py):
         if not self.editable_mode:
             target = pathlib.Path(self.build_lib) / "dreamerv2" / "configs.yaml"
             shutil.copyfile(ROOT / "configs.yaml", target)
+
+    def find_package_modules(self, package: str, package_dir: str) -> list[tuple]:
+        """Leaves out the setup.py of gym_minigrid, which is no module."""
+        modules = super().find_package_modules(package, package_dir)
+        return [module for module in modules if module[1] != "setup"]
 
 
 extras = {
@@ -56,6 +61,6 @@ setuptools.setup(
         "zstandard>=0.23",
     ],
     extras_require=extras,
-    cmdclass={"build_py": BuildWithConfigs},
+    cmdclass={"build_py": Build},
     entry_points={"console_scripts": ["dreamerv2 = dreamerv2.train:main"]},
 )

@@ -6,8 +6,9 @@ Base (NumPy and the standard library, no TensorFlow, no environment library):
 - `config`: immutable configuration, YAML; `flags` reads the command line for it and
   `coerce` holds the type rules.
 - `schedules`: counters, things that happen every n steps, numbers that change.
-- `episodes`, `retention`, `sampling`, `replay`: one episode and its file, which
-  episodes stay, which are drawn, and the memory that joins them.
+- `episodes` (and `layouts`), `retention`, `sampling`, `replay`: one episode and its
+  file, which episodes stay, which are drawn, and the memory that joins them; `holding`
+  has what is held, `store` the folder, `streams` the batches, `footprint` the size.
 - `driver`: steps environments with a policy.
 - `logger`: one record to every output; `outputs` has the terminal and JSON lines,
   `dashboards` TensorBoard and wandb (imported only when used).
@@ -16,7 +17,7 @@ Base (NumPy and the standard library, no TensorFlow, no environment library):
 
 Environments: `envs`, one file for each suite, imported only when used.
 
-TensorFlow: `tfutils`, `dists`, `nets`, `optim`.
+TensorFlow: `tfutils`, `dists`, `layers` and `nets`, `optim`, `embeddings`.
 
 On its own: `plot`, a script that imports nothing from this repository.
 """

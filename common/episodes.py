@@ -122,10 +122,10 @@ class Builder:
         position = self.total % BLOCK
         if {k for k in transition if not k.startswith(layouts.LOG)} != self._keys:
             self._refuse(transition)
-        for key, field in self._layout.fields.items():
+        for key, (shape, dtype) in self._layout.fields.items():
             value = np.asarray(transition[key])
-            castable = np.can_cast(value.dtype, field.dtype, "same_kind")
-            if value.shape != field.shape or not castable:
+            fits = value.dtype == dtype or np.can_cast(value.dtype, dtype, "same_kind")
+            if value.shape != shape or not fits:
                 self._refuse(transition)
             self._buffer[key][position] = value
         self._reward += float(self._buffer["reward"][position])

@@ -86,7 +86,16 @@ def schedule(count: int, config: Config) -> phases.Schedule:
 
 
 def wrap(env: Any, config: Config) -> base.Env:
-    """Returns a Gymnasium or gym environment as the driver steps it."""
+    """Returns a Gymnasium or gym environment as the driver steps it.
+
+    Raises:
+      ValueError: If it is none, or its spaces are not supported.
+    """
+    if not (hasattr(env, "reset") and hasattr(env, "step")):
+        raise ValueError(
+            f"{env!r} is not an environment: it has no reset and step. Give a "
+            "Gymnasium or gym environment, or a function that makes one."
+        )
     return wrappers.limit(
         gym_adapter.GymAdapter(env, config.render_size),
         action_repeat=config.action_repeat,
@@ -110,11 +119,6 @@ def _as_task(name: str, env: Any, evaluation: Any, config: Config) -> tasks_lib.
 def _as_constructor(env: Any, config: Config) -> Callable[[], base.Env]:
     if callable(env):
         return lambda: wrap(env(), config)
-    if not (hasattr(env, "reset") and hasattr(env, "step")):
-        raise ValueError(
-            f"{env!r} is not an environment: it has no reset and step. Give a "
-            "Gymnasium or gym environment, or a function that makes one."
-        )
     return functools.partial(_Borrowed, wrap(env, config))
 
 

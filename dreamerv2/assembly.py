@@ -11,6 +11,7 @@ from common import config as config_lib
 from common import (
     dashboards,
     embeddings,
+    footprint,
     logger,
     outputs,
     replay,
@@ -58,9 +59,14 @@ def make_replay(
       agent: Scores episodes for `uncertainty` sampling.
 
     Raises:
-      ValueError: If a number or name in `config.replay` is not valid.
+      ValueError: If a number or name in `config.replay` is not valid, or a full replay
+        would not fit into memory or on the disk (unless `config.force`).
     """
     settings = config.replay
+    size = footprint.predict(agent.obs_specs, agent.act_spec.size, settings.capacity)
+    print(size)
+    if not config.force:
+        footprint.check(size, folder / rundir.REPLAY)
     return replay.Replay(
         folder / rundir.REPLAY,
         capacity=settings.capacity,

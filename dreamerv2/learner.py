@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import logger, streams, timing
+from common import logger, replay, timing
 from dreamerv2 import agent as agent_lib
+from dreamerv2 import world_model
 
 
 class NonFiniteLossError(RuntimeError):
@@ -25,13 +26,27 @@ class Learner:
     def __init__(
         self,
         agent: agent_lib.Agent,
-        stream: streams.Stream,
+        experience: replay.Replay,
         timer: timing.Timer,
         folder: str | os.PathLike,
+        *,
+        batch: int,
+        length: int,
     ):
-        """Takes the collaborators; a bad batch would be saved into `folder`."""
+        """Opens a stream of batches.
+
+        Args:
+          agent: What learns.
+          experience: What it learns from.
+          timer: Measures the sections `sample` and `update`.
+          folder: Where a bad batch would be saved.
+          batch: Rows of a batch.
+          length: Transitions of a row.
+        """
         self._agent = agent
-        self._stream = stream
+        self._stream = experience.stream(batch, length, prefetch=True)
+        # Videos have their own: the rows of the other one must not skip a batch.
+        self._shown = experience.stream(world_model.VIDEOS, length)
         self._timer = timer
         self._folder = pathlib.Path(folder)
         self._state: dict[str, tf.Tensor] | None = None
@@ -62,7 +77,7 @@ class Learner:
 
     def videos(self) -> dict[str, np.ndarray]:
         """Returns open-loop predictions for a fresh batch."""
-        return self._agent.report(self._stream.next())
+        return self._agent.report(self._shown.next())
 
     def tensors(self) -> dict[str, tf.Tensor]:
         """Returns the carried state by name; empty before the first update."""
@@ -70,7 +85,11 @@ class Learner:
 
     def get_state(self) -> dict[str, Any]:
         """Returns what a snapshot needs besides tensors, fit for JSON."""
-        return {"updates": self.updates, "stream": self._stream.get_state()}
+        return {
+            "updates": self.updates,
+            "stream": self._stream.get_state(),
+            "shown": self._shown.get_state(),
+        }
 
     def set_state(
         self, state: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
@@ -78,6 +97,7 @@ class Learner:
         """Goes on from a snapshot; the replay must have been restored before."""
         self.updates = state["updates"]
         self._stream.set_state(state["stream"])
+        self._shown.set_state(state["shown"])
         self._state = {
             name.removeprefix("carry/"): tf.constant(value)
             for name, value in tensors.items()

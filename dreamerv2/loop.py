@@ -116,8 +116,9 @@ class Run:
             config, self._envs[0].obs_specs, self._envs[0].act_spec
         )
         self._replay = assembly.make_replay(folder, config, self._agent)
-        stream = self._replay.stream(config.dataset.batch, config.dataset.length)
-        self._learner = learner.Learner(self._agent, stream, self._timer, folder)
+        self._learner = learner.Learner(
+            self._agent, self._replay, self._timer, folder, **config.dataset
+        )
         self._evaluator = evaluation.Evaluator(self._tasks, trained, config)
         self._driver_states: dict[str, Any] = {}  # by task, of those not under way
         self._driver = self._make_driver(phase)
@@ -136,6 +137,7 @@ class Run:
 
     def enter(self, phase: phases.Phase) -> None:
         """Puts the environments of a phase's task in place of the last one's."""
+        self._progress.update(self.step)
         if phase.task == self._phase.task:
             self._phase = phase
             return

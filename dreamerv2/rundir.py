@@ -17,7 +17,10 @@ WANDB_ID = "wandb_id.txt"
 
 _OURS = (METRICS, CONFIG, REPLAY, CHECKPOINTS, TENSORBOARD, WANDB_ID)
 # Keys that say where and how to run, not what is computed.
-_FREE = ("logdir", "overwrite", "resume", "del_exp_replay", "envs_parallel", "wandb.*")
+_FREE = (
+    *("logdir", "overwrite", "resume", "force", "del_exp_replay"),
+    *("envs_parallel", "wandb.*"),
+)
 
 
 class RunDirError(ValueError):

@@ -15,6 +15,7 @@ import argparse
 import os
 import pathlib
 import sys
+import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -58,7 +59,7 @@ def load_case(folder: str | os.PathLike, **overrides: Any) -> Case:
 
     Raises:
       FileNotFoundError: If a file is missing.
-      ValueError: If the configuration does not name the folder.
+      ValueError: If the configuration does not name the folder or a file is damaged.
     """
     folder = pathlib.Path(folder).resolve()
     path = folder.parent / "config.yaml"
@@ -79,10 +80,7 @@ def load_case(folder: str | os.PathLike, **overrides: Any) -> Case:
         {"eval_state_mean": True},  # the policy takes the modes as well
         overrides,
     )
-    arrays = []
-    for name in Case._fields[1:]:
-        with np.load(folder / f"{name}.npz", allow_pickle=False) as file:
-            arrays.append({key: file[key] for key in file.files})
+    arrays = [_load_arrays(folder / f"{name}.npz") for name in Case._fields[1:]]
     return Case(config, *arrays)
 
 
@@ -185,6 +183,14 @@ def main(argv: list[str] | None = None) -> int:
         _print_table(folder, rows)
     print(f"{'FAILED' if failures else 'OK'}: {failures} entries out of tolerance.")
     return 1 if failures else 0
+
+
+def _load_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged: {error}. Copy it again.") from error
 
 
 def _world_model(

@@ -22,7 +22,7 @@ CLIP_REWARDS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "tanh": tf.tanh,
 }
 _CONTEXT = 5  # steps that a video prediction observes before it imagines
-_VIDEOS = 6  # sequences in a video
+VIDEOS = 6  # sequences in a video
 
 
 class Outputs(NamedTuple):
@@ -239,12 +239,14 @@ class WorldModel(nn.Module):
 
         Returns:
           Video [T, 3 H, W B, C] in [0, 1]: truth, model and error from top to bottom,
-          sequences side by side. The model sees the first five images.
+          sequences side by side. The model sees the first five images, or all but
+          one of a shorter batch.
         """
-        data = {k: v[:_VIDEOS] for k, v in data.items()}
+        data = {k: v[:VIDEOS] for k, v in data.items()}
+        seen = min(_CONTEXT, data["action"].shape[1] - 1)
         seed1, seed2 = tfutils.split_seed(seed, 2)
         truth = tf.cast(data[key], tf.float32) + 0.5
-        context = {k: v[:, :_CONTEXT] for k, v in data.items()}
+        context = {k: v[:, :seen] for k, v in data.items()}
         post, _ = self.rssm.observe(
             self.encoder(context),
             context["action"],
@@ -253,7 +255,7 @@ class WorldModel(nn.Module):
             seed1,
         )
         last = {k: v[:, -1] for k, v in post.items()}
-        ahead = self.rssm.imagine(data["action"][:, _CONTEXT:], last, seed2)
+        ahead = self.rssm.imagine(data["action"][:, seen:], last, seed2)
         decode = lambda state: self.heads["decoder"](self.rssm.feat(state))[key].mode()  # noqa: E731
         model = tf.concat([decode(post), decode(ahead)], 1) + 0.5
         error = (model - truth + 1) / 2

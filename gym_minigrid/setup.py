@@ -9,7 +9,7 @@ setuptools.setup(
     license="MIT",
     packages=["gym_minigrid"],
     package_dir={"gym_minigrid": "."},
-    python_requires=">=3.10",
+    python_requires=">=3.11",
     install_requires=["gymnasium>=1.0", "minigrid>=3.0", "numpy"],
     extras_require={"gym": ["gym==0.26.2"]},
 )

@@ -19,6 +19,7 @@ RANKS = (
         *("common.schedules", "common.timing", "common.driver", "common.episodes"),
         *("common.retention", "common.sampling", "common.holding", "common.store"),
         *("common.streams", "common.replay", "common.logger", "common.outputs"),
+        *("common.layouts", "common.footprint"),
         *("common.dashboards", "common.continual_metrics"),
     },
     {"common.envs", "common.envs.*"},

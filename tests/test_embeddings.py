@@ -1,0 +1,92 @@
+"""The random embedding that coverage maximisation compares episodes by."""
+
+import numpy as np
+import pytest
+
+from common.envs import minigrid
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture(scope="module")
+def episodes():
+    """Episodes of three tasks under random actions, arrays [T, 64, 64, 3]."""
+    rng, result = np.random.default_rng(0), []
+    for task in minigrid.MINIGRID_3:
+        env = minigrid.make(task, time_limit=30)
+        for seed in range(8):
+            tran = env.reset(seed)
+            images = [tran["image"]]
+            while not tran["is_last"]:
+                action = np.eye(7, dtype=np.float32)[rng.integers(7)]
+                tran = env.step(action)
+                images.append(tran["image"])
+            result.append({"image": np.stack(images)})
+    return result
+
+
+def make(seed=0, **options):
+    from common import embeddings
+
+    settings = {"filters": 3, "kernel_size": 3, "normalize_lstm_state": True}
+    return embeddings.ConvLSTM(
+        "image", (64, 64, 3), seed=seed, **{**settings, **options}
+    )
+
+
+def distances(points):
+    return np.linalg.norm(points[:, None] - points[None], axis=-1)
+
+
+def test_median_distances_survive_the_projection_within_a_tenth(episodes):
+    embed = make()
+    whole = np.stack([embed.cell_state(e["image"]).numpy() for e in episodes])
+    small = np.stack([embed(e) for e in episodes])
+    before = np.median(distances(whole), axis=1)
+    after = np.median(distances(small), axis=1)
+    error = np.abs(after / before - 1)
+    assert np.median(error) < 0.04
+    assert error.max() < 0.1
+
+
+def test_the_same_seed_embeds_alike_and_another_one_differs(episodes):
+    first, again, other = make(1), make(1), make(2)
+    np.testing.assert_array_equal(first(episodes[0]), again(episodes[0]))
+    assert np.abs(first(episodes[0]) - other(episodes[0])).max() > 1e-3
+
+
+def test_the_cell_state_equals_a_plain_recursion_in_numpy():
+    embed = make(filters=2, kernel_size=3)
+    rng = np.random.default_rng(3)
+    images = rng.integers(0, 256, (3, 64, 64, 3), np.uint8)
+    kernel, recurrent = embed._inputs.numpy(), embed._state.numpy()
+
+    def convolve(x, w):
+        view = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (0, 1))
+        return np.einsum("hwcij,ijcf->hwf", view, w)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    hidden = cell = np.zeros((62, 62, 2))
+    for image in images:
+        gates = convolve(image / 255, kernel)
+        gates += convolve(np.pad(hidden, ((1, 1), (1, 1), (0, 0))), recurrent)
+        write, forget, candidate, read = np.split(gates, 4, -1)
+        cell = sigmoid(forget + 1) * cell + sigmoid(write) * np.tanh(candidate)
+        hidden = sigmoid(read) * np.tanh(cell)
+    expected = cell.ravel() / np.linalg.norm(cell)
+    np.testing.assert_allclose(embed.cell_state(images), expected, atol=1e-5)
+
+
+def test_one_graph_serves_episodes_of_all_lengths(episodes):
+    embed = make()
+    for episode in episodes:
+        embed(episode)
+    assert embed._graph.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("options", [{"filters": 0}, {"kernel_size": 65}])
+def test_impossible_sizes_are_refused(options):
+    with pytest.raises(ValueError, match="at least 1, and the kernel no larger"):
+        make(**options)
