@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
@@ -132,7 +133,7 @@ class Tapes:
       options: Of the training environments that are made from now on, by task.
     """
 
-    def __init__(self, number: int = 1, env: type[Walk] = Walk):
+    def __init__(self, number: int = 1, env: Callable[..., Walk] = Walk):
         self.options: list[dict[str, Any]] = [{} for _ in range(number)]
         self.train: list[list] = [[] for _ in range(number)]
         self.eval: list[list] = [[] for _ in range(number)]
@@ -177,6 +178,15 @@ def read(folder: pathlib.Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl; ValueError for what is not valid JSON."""
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [json.loads(line, parse_constant=_refuse) for line in lines]
+
+
+def pick(lines: list[dict[str, Any]], *keys: str) -> list[tuple]:
+    """(step, values of the keys) of the lines that have the first key."""
+    return [
+        (line["step"], *[line[key] for key in keys])
+        for line in lines
+        if keys[0] in line
+    ]
 
 
 def _refuse(constant: str) -> None:

@@ -100,6 +100,22 @@ def test_both_gradients_are_mixed_by_actor_grad_mix(discrete):
         np.testing.assert_allclose(c, 0.3 * a + 0.7 * b, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("discrete", [True, False])
+@pytest.mark.parametrize("mix, name", [("0", "dynamics"), ("1", "reinforce")])
+def test_an_update_with_all_of_one_gradient_is_the_update_with_that_gradient(
+    mix, name, discrete
+):
+    results = []
+    for gradient in ("both", name):
+        agent = tiny_agent.make(
+            discrete=discrete, actor_grad=gradient, actor_grad_mix=mix, actor_ent="0"
+        )
+        _, metrics = agent.train(tiny_agent.batch(discrete=discrete), None, step=0)
+        assert metrics["actor_grad_norm"] > 1e-4
+        results.append((metrics["actor_grad_norm"], metrics["actor_loss"]))
+    np.testing.assert_allclose(*results, rtol=1e-4)
+
+
 @pytest.mark.parametrize("discrete, name", [(True, "reinforce"), (False, "dynamics")])
 def test_the_gradient_follows_the_kind_of_action_unless_it_is_given(discrete, name):
     assert tiny_agent.make(discrete=discrete).task.gradient == name

@@ -24,15 +24,6 @@ def recorder(agents):
     return agents
 
 
-def pick(lines, *keys):
-    """(step, values of the keys) of the lines that have the first key."""
-    return [
-        (line["step"], *[line[key] for key in keys])
-        for line in lines
-        if keys[0] in line
-    ]
-
-
 # Steps.
 
 
@@ -40,7 +31,7 @@ def test_every_task_gets_its_steps_in_order(tmp_path):
     tapes = dummies.Tapes(3)
     lines = dummies.run(tmp_path, tapes, unbalanced=[30, 50, 20])
     assert [len(dummies.steps(tape)) for tape in tapes.train] == [30, 50, 20]
-    for step, task in pick(lines, "task"):
+    for step, task in dummies.pick(lines, "task"):
         assert task == (0 if step <= 30 else 1 if step <= 80 else 2)
     assert dummies.snapshot(tmp_path)[0]["step"] == 100
 
@@ -49,7 +40,9 @@ def test_the_sequence_is_gone_through_as_often_as_asked_for(tmp_path):
     tapes = dummies.Tapes(2)
     lines = dummies.run(tmp_path, tapes, steps=20, prefill=10, num_task_repeats=2)
     assert [len(dummies.steps(tape)) for tape in tapes.train] == [40, 40]
-    runs = [task for task, _ in itertools.groupby(t for _, t in pick(lines, "task"))]
+    runs = [
+        task for task, _ in itertools.groupby(t for _, t in dummies.pick(lines, "task"))
+    ]
     assert runs == [0, 1, 0, 1]
     assert [dummies.count(tape, "make") for tape in tapes.train] == [2, 2]
     assert [dummies.count(tape, "close") for tape in tapes.train] == [2, 2]
@@ -100,7 +93,7 @@ def test_counters_count_training_steps_alone(tmp_path):
         assert line["loaded_steps"] == line["total_steps"]
         held = [line.get(f"er_task_{task}", 0) for task in (0, 1)]
         assert sum(held) == line["loaded_episodes"] == line["total_episodes"]
-    episodes = pick(lines, "return", "length")
+    episodes = dummies.pick(lines, "return", "length")
     assert stored[-1]["total_steps"] == sum(length for _, _, length in episodes)
 
 
@@ -108,7 +101,7 @@ def test_an_episode_is_logged_at_the_step_that_ended_it(tmp_path):
     lines = dummies.run(tmp_path, dummies.Tapes(2))
     for task in (0, 1):
         step = 40 * task
-        for end, _, length, now in pick(lines, "return", "length", "task"):
+        for end, _, length, now in dummies.pick(lines, "return", "length", "task"):
             if now == task:
                 step += length
                 assert end == step
@@ -168,7 +161,7 @@ def update_steps(config, total, ends):
 )
 def test_the_number_of_updates_is_exact(tmp_path, recorder, settings):
     lines = dummies.run(tmp_path, dummies.Tapes(2), **settings)
-    ends = [step for step, _ in pick(lines, "return")]
+    ends = [step for step, _ in dummies.pick(lines, "return")]
     total = dummies.snapshot(tmp_path)[0]["step"]
     twin = update_steps(dummies.configure(tmp_path, **settings), total, ends)
     assert [step for step, _ in recorder[-1].batches] == twin
@@ -211,89 +204,6 @@ def test_optimisers_forget_at_a_task_switch_only_on_demand(tmp_path, recorder):
         updates = len([step for step, _ in recorder[-1].batches if step > 40 * reset])
         assert tensors["model_opt/steps"] == updates
         assert state["learner"]["updates"] == len(recorder[-1].batches)
-
-
-# Evaluation.
-
-
-def test_evaluations_come_when_due_and_at_the_end_of_a_task(tmp_path):
-    lines = dummies.run(tmp_path, dummies.Tapes(2), eval_every=15)
-    steps = [step for step, _ in pick(lines, "eval_return_0")]
-    assert steps == [20, 35, 40, 50, 65, 80]
-    assert steps == [step for step, _ in pick(lines, "eval_length_1")]
-
-
-def test_every_evaluation_plays_the_same_number_of_episodes(tmp_path):
-    tapes = dummies.Tapes(2)
-    lines = dummies.run(tmp_path, tapes, eval_every=15, eval_eps=3)
-    evaluations = len(pick(lines, "eval_return_0"))
-    for tape in tapes.eval:
-        assert dummies.count(tape, "reset") == 3 * evaluations
-        assert dummies.count(tape, "make") == dummies.count(tape, "close") == 1
-
-
-def test_evaluation_can_be_counted_in_steps(tmp_path):
-    tapes = dummies.Tapes(3)
-    lines = dummies.run(tmp_path, tapes, eval_every=20, eval_steps=50)
-    evaluations = len(pick(lines, "eval_return_0"))
-    for tape in tapes.eval:
-        assert len(dummies.steps(tape)) == 17 * evaluations  # a third, rounded up
-
-
-def test_without_evaluation_no_environment_is_made_for_it(tmp_path, capsys):
-    tapes = dummies.Tapes(2)
-    lines = dummies.run(tmp_path, tapes, eval_every=0)
-    assert tapes.eval == [[], []]
-    assert not any(key.startswith("eval_") for line in lines for key in line)
-    assert "not every task was evaluated" in capsys.readouterr().out
-
-
-def test_evaluation_changes_nothing_in_the_training(tmp_path):
-    # The recorder's actions depend on all its calls, the random ones do not.
-    never, often = dummies.Tapes(2), dummies.Tapes(2)
-    settings = {"prefill": 70, "train_every": 3}
-    dummies.run(tmp_path / "never", never, eval_every=0, **settings)
-    dummies.run(tmp_path / "often", often, eval_every=2, **settings)
-    assert never.train[0] == often.train[0]
-    assert never.train[1][:30] == often.train[1][:30]
-
-
-def test_means_are_over_the_trained_tasks_and_success_is_told(tmp_path):
-    trained, skills = dummies.Tapes(2), dummies.Tapes(1)
-    config = dummies.configure(tmp_path, eval_every=20)
-    schedule = phases.Schedule([40, 40])
-    loop.train(trained.tasks, schedule, config, eval_only=skills.tasks)
-    for line in dummies.read(tmp_path):
-        if "eval_return" in line:
-            for name in ("return", "length", "success"):
-                values = [line[f"eval_{name}_{k}"] for k in range(3)]
-                assert line[f"eval_{name}"] == pytest.approx(np.mean(values[:2]))
-    assert skills.train == [[]]
-    assert dummies.count(skills.eval[0], "reset") == 4
-
-
-@pytest.mark.parametrize("separate", [True, False])
-def test_evaluation_takes_the_mode_or_the_collecting_policy(
-    tmp_path, recorder, separate
-):
-    tapes = dummies.Tapes(1)
-    settings = {"eval_every": 20, "expl_until": 30, "sep_exp_eval_policies": separate}
-    dummies.run(tmp_path, tapes, **settings)
-    acts = recorder[-1].acts
-    extra = len(acts) - 20  # every step after prefill is one call
-    assert extra == len(dummies.steps(tapes.eval[0])) > 0
-    assert sum(evaluate for *_, evaluate in acts) == (extra if separate else 0)
-    assert all(exploring == [step < 30] for step, exploring, _ in acts)
-
-
-def test_two_videos_are_made_when_due(tmp_path, monkeypatch):
-    written = []
-    monkeypatch.setattr(
-        loop.Run, "_write", lambda self, metrics, step=None: written.append(metrics)
-    )
-    settings = {"eval_every": 10, "log_every_video": 20, "log_keys_video": ["vector"]}
-    dummies.run(tmp_path, dummies.Tapes(1), **settings)
-    assert sum("openl_image" in metrics for metrics in written) == 2
 
 
 # Exploration.
@@ -376,45 +286,6 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
     dummies.assert_same_end(tmp_path / "one", tmp_path / "two")
     with pytest.raises(AssertionError):
         dummies.assert_same_end(tmp_path / "one", tmp_path / "other")
-
-
-# The end.
-
-
-def test_the_end_is_told_with_a_table(tmp_path, capsys):
-    lines = dummies.run(tmp_path, dummies.Tapes(2), eval_every=20)
-    assert {"cl_performance", "cl_forgetting"} <= set(lines[-1])
-    output = capsys.readouterr().out
-    assert "best success" in output
-    assert "\nwalk0 " in output
-    assert "Average performance" in output
-    assert str(tmp_path) in output
-    assert (tmp_path / "curves.png").stat().st_size > 1000
-
-
-def test_a_first_task_of_nothing_but_prefill_spoils_no_end(tmp_path, capsys):
-    lines = dummies.run(tmp_path, dummies.Tapes(2), steps=20, prefill=25, eval_every=10)
-    assert "eval_return_0" in lines[-1] or "eval_return_0" in lines[-2]
-    assert "not every task was evaluated in time" in capsys.readouterr().out
-
-
-def test_the_replay_is_deleted_on_demand_and_nothing_else(tmp_path):
-    keep, delete = tmp_path / "keep", tmp_path / "delete"
-    dummies.run(keep, dummies.Tapes(2))
-    dummies.run(delete, dummies.Tapes(2), del_exp_replay=True)
-    kept = {path.name for path in keep.iterdir()}
-    deleted = {path.name for path in delete.iterdir()}
-    assert kept - deleted == {rundir.REPLAY}
-    assert {rundir.METRICS, rundir.CONFIG, rundir.CHECKPOINTS} <= deleted
-    dummies.assert_same_end(keep, delete)
-
-
-@pytest.mark.parametrize("keep", [1, 3])
-def test_snapshots_are_made_when_due_and_the_newest_stay(tmp_path, keep):
-    settings = {"checkpoint_every": 10, "checkpoint_keep": keep}
-    dummies.run(tmp_path, dummies.Tapes(2), **settings)
-    names = sorted(path.name for path in (tmp_path / rundir.CHECKPOINTS).iterdir())
-    assert names == [f"step-{step:012d}" for step in (61, 71, 80)[-keep:]]
 
 
 # Failures.

@@ -158,7 +158,9 @@ def test_a_greedy_agent_explores_with_its_task_behaviour():
 
 
 def test_full_noise_makes_discrete_actions_uniform():
-    assert_uniform(act(biased(expl_noise="1"), observe(ROWS))[0])
+    action, (_, last) = act(biased(expl_noise="1"), observe(ROWS))
+    assert_uniform(action)
+    np.testing.assert_array_equal(last, action)
 
 
 def test_noise_replaces_its_share_of_discrete_actions():
@@ -171,7 +173,8 @@ def test_noise_is_added_to_continuous_actions_within_the_interval():
     agent = biased(discrete=False, eval_noise="0.1", expl_noise="5")
     action, _ = act(agent, observe(ROWS), evaluate=True)
     assert stats.kstest(action.ravel(), stats.norm(0.5, 0.1).cdf).pvalue > 0.001
-    action, _ = act(agent, observe(ROWS))
+    action, (_, last) = act(agent, observe(ROWS))
+    np.testing.assert_array_equal(last, action)
     assert np.abs(action).max() == 1
     assert 0.4 < (action == 1).mean() < 0.55  # five deviations, mostly beyond an end
 
