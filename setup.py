@@ -54,6 +54,7 @@ setuptools.setup(
         "pillow",
         "ruamel.yaml>=0.18",
         "scipy>=1.13",
+        "tensorboard>=2.20",
         "tensorflow>=2.21",
         "tensorflow-probability>=0.25",
         "tf-keras>=2.21",

@@ -74,11 +74,11 @@ class LayerNorm(Module):
 
     _EPSILON = 1e-3
 
-    def __init__(self, size: int):
-        """Normalises [..., size]."""
+    def __init__(self, shape: int | Sequence[int]):
+        """Makes weights of a shape that broadcasts against the input, [..., size]."""
         super().__init__()
-        self._gamma = self.add("gamma", tf.Variable(tf.ones(size)))
-        self._beta = self.add("beta", tf.Variable(tf.zeros(size)))
+        self._gamma = self.add("gamma", tf.Variable(tf.ones(shape)))
+        self._beta = self.add("beta", tf.Variable(tf.zeros(shape)))
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the normalised tensor in the input's type."""
@@ -86,6 +86,13 @@ class LayerNorm(Module):
         mean, variance = tf.nn.moments(y, -1, keepdims=True)
         y = (y - mean) * tf.math.rsqrt(variance + self._EPSILON)
         return tf.cast(y * self._gamma + self._beta, x.dtype)
+
+
+def make_norm(name: str, shape: int | Sequence[int]) -> LayerNorm | None:
+    """Returns the norm of that name, None for `none`; ValueError if unknown."""
+    if name not in ("none", "layer"):
+        raise ValueError(f"Unknown norm {name!r}; choose from ['layer', 'none'].")
+    return LayerNorm(shape) if name == "layer" else None
 
 
 class _Layer(Module):
@@ -103,9 +110,9 @@ class _Layer(Module):
         self.size = size
         self._kernel = self.add("kernel", tf.Variable(glorot(rng, kernel)))
         self._bias = self.add("bias", tf.Variable(tf.zeros(size)))
-        if norm not in ("none", "layer"):
-            raise ValueError(f"Unknown norm {norm!r}; choose from ['layer', 'none'].")
-        self._norm = self.add("norm", LayerNorm(size)) if norm == "layer" else None
+        self._norm = make_norm(norm, size)
+        if self._norm:
+            self.add("norm", self._norm)
         self._act = activation(act)
 
     def _finish(self, x: tf.Tensor) -> tf.Tensor:

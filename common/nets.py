@@ -290,33 +290,55 @@ class EnsembleMLP(nn.Module):
         """Builds `count` networks [inputs] -> [size] with unit-variance outputs.
 
         Raises:
-          ValueError: If the configured norm or distribution has no batched form.
+          ValueError: If the distribution is not mse or the norm is unknown.
         """
         super().__init__()
-        if norm != "none" or dist != "mse":
+        if dist != "mse":
             raise ValueError(
-                f"An ensemble head has norm {norm!r} and dist {dist!r}, but only "
-                "norm none with dist mse is defined for it (expl_head)."
+                f"Unknown distribution {dist!r} for an ensemble head (expl_head); only "
+                "mse is defined for it."
             )
-        self._act = nn.activation(act)
-        self._layers = []
-        sizes = [inputs, *[units] * layers, size]
-        for i, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False)):
-            kernels = np.stack([nn.glorot(rng, [before, after]) for _ in range(count)])
-            name = "out/out" if i == layers else f"dense{i}"
-            kernel = self.add(f"{name}/kernel", tf.Variable(kernels))
-            bias = self.add(f"{name}/bias", tf.Variable(tf.zeros([count, after])))
-            self._layers.append((kernel, bias))
+        self._act, self._layers = nn.activation(act), []
+        for i in range(layers):
+            layer = _EnsembleDense(rng, count, inputs, units, norm)
+            self._layers.append(self.add(f"dense{i}", layer))
+            inputs = units
+        self._out = self.add("out/out", _EnsembleDense(rng, count, inputs, size))
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Returns means [N, ..., size] in float32, one for each of the N networks."""
         batch = x.shape[:-1]
         x = tf.reshape(x, [1, -1, x.shape[-1]])
-        for i, (kernel, bias) in enumerate(self._layers):
-            x = tf.matmul(x, tf.cast(kernel, x.dtype))
-            x += tf.cast(bias, x.dtype)[:, None]
-            x = self._act(x) if i < len(self._layers) - 1 else x
-        return tf.reshape(tf.cast(x, tf.float32), [x.shape[0], *batch, x.shape[-1]])
+        for layer in self._layers:
+            x = self._act(layer(x))
+        x = tf.cast(self._out(x), tf.float32)
+        return tf.reshape(x, [x.shape[0], *batch, x.shape[-1]])
+
+
+class _EnsembleDense(nn.Module):
+    """N matrix products [N or 1, B, inputs] -> [N, B, size], biases and norms."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        count: int,
+        inputs: int,
+        size: int,
+        norm: str = "none",
+    ):
+        super().__init__()
+        kernels = np.stack([nn.glorot(rng, [inputs, size]) for _ in range(count)])
+        self._kernel = self.add("kernel", tf.Variable(kernels))
+        self._bias = self.add("bias", tf.Variable(tf.zeros([count, size])))
+        # The norm's weights [N, 1, size] go with the networks, not with the batch.
+        self._norm = nn.make_norm(norm, [count, 1, size])
+        if self._norm:
+            self.add("norm", self._norm)
+
+    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+        x = tf.matmul(x, tf.cast(self._kernel, x.dtype))
+        x += tf.cast(self._bias, x.dtype)[:, None]
+        return self._norm(x) if self._norm else x
 
 
 def _image_size(

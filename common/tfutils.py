@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -35,7 +36,8 @@ def setup(*, jit: bool = True, deterministic: bool = True) -> str:
     tf.config.run_functions_eagerly(not jit)
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
+        with contextlib.suppress(RuntimeError):  # TensorFlow is in use already
+            tf.config.experimental.set_memory_growth(gpu, True)
     if deterministic and not gpus:
         tf.config.experimental.enable_op_determinism()
     if gpus:

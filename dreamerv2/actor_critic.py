@@ -76,6 +76,11 @@ class ActorCritic(nn.Module):
                 f"Unknown actor_grad {config.actor_grad!r}; choose from "
                 f"{list(losses.ACTOR_GRADS)}."
             )
+        for key, least in (("imag_horizon", 2), ("slow_target_update", 1)):
+            if config[key] < least:
+                raise ValueError(
+                    f"{key} is {config[key]}; it must be at least {least}."
+                )
         self._config = config
         self._act_spec = act_spec
         self.gradient = config.actor_grad

@@ -137,7 +137,7 @@ class Agent(nn.Module):
         )
 
     def report(self, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns `openl_{key}` videos [T, 3 H, 6 W, C] in [0, 1] for every image."""
+        """Returns a video `openl_{key}` [T, 3 H, min(6, B) W, C] for every image."""
         data = {k: tf.convert_to_tensor(data[k]) for k in self._data_keys}
         data = self.model.preprocess(data)
         return {

@@ -158,6 +158,11 @@ class Plan2Explore(_Seeker):
           ValueError: If `disag_target` or `disag_action_align` is unknown.
         """
         super().__init__(config, act_spec, model, rng)
+        if not 0 <= config.disag_offset < config.dataset.length:
+            raise ValueError(
+                f"disag_offset is {config.disag_offset}; it must be less than "
+                f"dataset.length, {config.dataset.length}, and at least 0."
+            )
         sizes = {
             "stoch": model.rssm.stoch_size,
             "deter": model.rssm.feat_size - model.rssm.stoch_size,

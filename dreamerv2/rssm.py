@@ -72,7 +72,7 @@ class RSSM(nn.Module):
           unroll: Whether to unroll loops over time.
 
         Raises:
-          ValueError: If `std_act` is unknown.
+          ValueError: If `std_act` is unknown or there is no prior.
         """
         super().__init__()
         if std_act not in STD_ACTIVATIONS:
@@ -80,6 +80,8 @@ class RSSM(nn.Module):
                 f"Unknown rssm.std_act {std_act!r}; choose from "
                 f"{sorted(STD_ACTIVATIONS)}."
             )
+        if ensemble < 1:
+            raise ValueError(f"rssm.ensemble is {ensemble}; give at least one prior.")
         self._deter, self._stoch, self._discrete = deter, stoch, discrete
         self._std_act, self._min_std = STD_ACTIVATIONS[std_act], min_std
         self._action_size, self._unroll = action_size, unroll

@@ -40,6 +40,10 @@ CASES = {  # settings, parts of the message: what was given, what there is
     "expl_opt.opt": ({**P2E, "expl_opt__opt": "lion"}, "'lion' for expl.*adam.*sgd"),
     "expl_head.norm": ({**P2E, "expl_head__norm": "batch"}, "'batch'"),
     "actor_ent": ({"actor_ent": "liner(0,1,9)"}, r"liner\(0,1,9\).*linear"),
+    "imag_horizon": ({"imag_horizon": 1}, "imag_horizon is 1.*at least 2"),
+    "slow_target_update": ({"slow_target_update": 0}, "slow_target_update is 0"),
+    "rssm.ensemble": ({"rssm__ensemble": 0}, "rssm.ensemble is 0.*one prior"),
+    "disag_offset": ({**P2E, "disag_offset": 99}, "disag_offset is 99.*dataset.length"),
     "encoder.mlp_keys": ({"encoder__mlp_keys": "image"}, "'image'.*'vector'"),
 }
 
