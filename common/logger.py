@@ -144,7 +144,7 @@ class MeanBuffer:
         """Adds one value for each name; of pictures, only the latest is kept."""
         for name, value in metrics.items():
             name = prefix + name
-            if getattr(value, "shape", ()):
+            if len(getattr(value, "shape", ())):
                 self._latest[name] = value
                 continue
             waiting = self._waiting.setdefault(name, [])
@@ -160,6 +160,17 @@ class MeanBuffer:
         result = {**means, **self._latest}
         self._waiting, self._sums, self._latest = {}, {}, {}
         return result
+
+    def get_state(self) -> dict[str, Any]:
+        """Sums and counts of the scalars so far (JSON-able); pictures are left out."""
+        for name in self._waiting:
+            self._fold(name)
+        return {name: list(pair) for name, pair in self._sums.items()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from where `get_state` was called."""
+        self._waiting, self._latest = {}, {}
+        self._sums = {name: tuple(pair) for name, pair in state.items()}
 
     def _fold(self, name: str) -> None:
         values = self._waiting[name]

@@ -18,8 +18,8 @@ from common import logger, timing
 _LOG = logging.getLogger(__name__)
 
 SHOWN = (
-    "eval_success(_.*)?",
-    "eval_return(_.*)?",
+    r"eval_success_\d+",
+    r"eval_return_\d+",
     "model_loss",
     "kl_loss",
     "actor_loss",

@@ -121,6 +121,26 @@ def test_a_mean_buffer_gives_means_and_starts_anew():
     assert buffer.take() == {"loss": 1.0}
 
 
+@pytest.mark.tf
+def test_a_mean_buffer_takes_scalar_tensors_for_scalars():
+    import tensorflow as tf
+
+    buffer = logger.MeanBuffer()
+    for value in (1.0, 2.0, 6.0):
+        buffer.add({"loss": tf.constant(value)})
+    assert buffer.take() == {"loss": 3.0}
+
+
+def test_a_restored_mean_buffer_goes_on_with_the_same_means():
+    buffer, restored = logger.MeanBuffer(), logger.MeanBuffer()
+    for value in (0.1, 0.2):
+        buffer.add({"loss": value})
+    restored.set_state(json.loads(json.dumps(buffer.get_state())))
+    for either in (buffer, restored):
+        either.add({"loss": 0.7})
+    assert restored.take() == buffer.take() == {"loss": pytest.approx(1 / 3)}
+
+
 def test_a_mean_buffer_keeps_few_values_unread():
     class Lazy(float):
         unread = 0
