@@ -23,6 +23,7 @@ class Driver:
 
     Attributes:
       episodes: Episodes started, for each environment.
+      policy_state: What the policy returned last, None before the first step.
     """
 
     def __init__(self, envs: Sequence[Any], seed_of: SeedOf):
@@ -45,7 +46,9 @@ class Driver:
         self._zero_action = np.zeros(envs[0].act_spec.size, np.float32)
         self._last: list[Transition | None] = [None] * len(envs)
         self._tallies = [_Tally() for _ in envs]
-        self._policy_state: Any = None
+        self._starts: list[Any] = [{} for _ in envs]  # states when episodes began
+        self._actions: list[list[np.ndarray]] = [[] for _ in envs]  # since then
+        self.policy_state: Any = None
 
     def on_step(self, listener: StepListener) -> None:
         """Calls `listener(transition, env)` for each transition, resets included."""
@@ -77,19 +80,16 @@ class Driver:
         The order of events: resets, one call of the policy, steps; each in the order of
         the environments.
         """
-        self._reset_where_ended()
+        last = self._last
+        self._begin([i for i, t in enumerate(last) if t is None or t["is_last"]])
         observations = _stack([_without_logs(tran) for tran in self._last])
-        actions, self._policy_state = policy(observations, self._policy_state)
+        actions, self.policy_state = policy(observations, self.policy_state)
         actions = np.array(actions, np.float32)  # [N, A], a copy: listeners keep rows
         pending = [fn(a) for fn, a in zip(self._step_fns, actions, strict=True)]
         finished = 0
         for index, result in enumerate(pending):
-            tran = result()
-            tran["action"] = actions[index]
-            self._last[index] = tran
-            self._tallies[index].add(tran)
-            self._tell_step(tran, index)
-            if tran["is_last"]:
+            self._take_in(result(), actions[index], index)
+            if self._last[index]["is_last"]:
                 finished += 1
                 self._tell_episode(index)
         return finished
@@ -97,15 +97,34 @@ class Driver:
     def reset(self) -> None:
         """Forgets the current episodes: the next step resets every environment."""
         self._last = [None] * len(self._envs)
-        self._policy_state = None
+        self.policy_state = None
 
     def get_state(self) -> dict[str, Any]:
-        """Episode counts and what the environments keep over episodes, for JSON."""
-        states = [getattr(env, "get_state", dict)() for env in self._envs]
+        """What `set_state` needs to stand in the same episodes again, for JSON.
+
+        An episode under way is kept as the actions since its reset. What environments
+        keep over episodes, such as visit counts, is kept as of the episode's start.
+        """
+        states = []
+        for index, env in enumerate(self._envs):
+            tran = self._last[index]
+            if tran is None or tran["is_last"]:
+                states.append({"env": _state_of(env), "actions": None})
+            else:
+                actions = [action.tolist() for action in self._actions[index]]
+                states.append({"env": self._starts[index], "actions": actions})
         return {"episodes": list(self.episodes), "envs": states}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on from a state that get_state returned, with fresh episodes."""
+        """Goes on from a state that get_state returned.
+
+        Episodes that were under way are played again with the same seeds and actions;
+        the step listeners hear of it, as they forgot those steps with the process.
+        `policy_state` is for the caller to restore.
+
+        Raises:
+          ValueError: The state is of another number of environments.
+        """
         if len(state["episodes"]) != len(self._envs):
             raise ValueError(
                 f"The state is of {len(state['episodes'])} environments, this driver "
@@ -113,12 +132,29 @@ class Driver:
             )
         self.reset()
         self.episodes = list(state["episodes"])
-        for env, env_state in zip(self._envs, state["envs"], strict=True):
-            if env_state:
-                env.set_state(env_state)
+        for index, saved in enumerate(state["envs"]):
+            if saved["env"]:
+                self._envs[index].set_state(saved["env"])
+            if saved["actions"] is not None:
+                self.episodes[index] -= 1
+                self._begin([index])
+                for action in saved["actions"]:
+                    action = np.array(action, np.float32)
+                    self._take_in(self._step_fns[index](action)(), action, index)
 
-    def _reset_where_ended(self) -> None:
-        ended = [i for i, t in enumerate(self._last) if t is None or t["is_last"]]
+    def _take_in(self, tran: Transition, action: np.ndarray, index: int) -> None:
+        """Puts the result of a step in place and tells of it."""
+        tran["action"] = action
+        self._last[index] = tran
+        self._actions[index].append(action)
+        self._tallies[index].add(tran)
+        self._tell_step(tran, index)
+
+    def _begin(self, ended: Sequence[int]) -> None:
+        """Resets environments whose episode has ended, or that have none."""
+        for index in ended:
+            self._starts[index] = _state_of(self._envs[index])
+            self._actions[index] = []
         seeds = [self._seed_of(index, self.episodes[index]) for index in ended]
         pending = [self._reset_fns[i](s) for i, s in zip(ended, seeds, strict=True)]
         for index, result in zip(ended, pending, strict=True):
@@ -164,6 +200,11 @@ class _Tally:
             "reward_last": self._rewards[-1],
             "log": {key: np.array(values) for key, values in self._logs.items()},
         }
+
+
+def _state_of(env: Any) -> dict[str, Any]:
+    """What the environment keeps over episodes, if it says so."""
+    return getattr(env, "get_state", dict)()
 
 
 def _asynchronous(env: Any, method: str) -> Callable[[Any], Callable[[], Transition]]:

@@ -1,23 +1,29 @@
 """Atomic snapshots: tensors in TensorFlow's format, everything else as JSON.
 
-A snapshot is a folder `step-000000012345` with `tensors.*` and `state.json`. It is
-written under another name, flushed to the disk, and renamed when it is complete, so
-that a folder of that name is always whole.
+A snapshot is a folder `step-000000012345` with `tensors.*`, `state.json` and
+`checksums.json`. It is written under another name, flushed to the disk, and renamed
+when it is complete. The checksums decide whether it is whole; if the newest one is
+damaged, the one before is taken.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import tensorflow as tf
 
+_LOG = logging.getLogger(__name__)
+
 _PREFIX = "step-"
 _PARTIAL = ".partial"
+_CHECKSUMS = "checksums.json"
 
 
 class CheckpointError(RuntimeError):
@@ -27,12 +33,15 @@ class CheckpointError(RuntimeError):
 class Checkpoints:
     """The snapshots of one run."""
 
-    def __init__(self, folder: str | os.PathLike, keep: int = 2):
+    def __init__(
+        self, folder: str | os.PathLike, keep: int = 2, always: Collection[int] = ()
+    ):
         """Uses a folder; makes it at the first save.
 
         Args:
           folder: Where the snapshots lie.
           keep: How many of the newest stay.
+          always: Steps whose snapshots stay as well, such as the ends of tasks.
 
         Raises:
           ValueError: If `keep` is below 1.
@@ -41,6 +50,7 @@ class Checkpoints:
             raise ValueError(f"checkpoint_keep is {keep}; at least 1 must stay.")
         self._folder = pathlib.Path(folder)
         self._keep = keep
+        self._always = {self._path(step) for step in always}
 
     def save(
         self, step: int, tensors: Mapping[str, tf.Tensor], state: Mapping[str, Any]
@@ -55,14 +65,16 @@ class Checkpoints:
         Raises:
           CheckpointError: If it cannot be written; older snapshots stay.
         """
-        target = self._folder / f"{_PREFIX}{step:012d}"
+        target = self._path(step)
         partial = target.with_name(target.name + _PARTIAL)
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
             _write_tensors(partial / "tensors", tensors)
             (partial / "state.json").write_text(json.dumps(state))
-            for path in partial.iterdir():
+            sums = {path.name: _checksum(path) for path in partial.iterdir()}
+            (partial / _CHECKSUMS).write_text(json.dumps(sums))
+            for path in (*partial.iterdir(), partial):
                 _flush(path)
             if target.exists():
                 shutil.rmtree(target)
@@ -75,7 +87,8 @@ class Checkpoints:
                 "Free some space or make the folder writable; older snapshots stay."
             ) from error
         for old in self.paths()[: -self._keep]:
-            shutil.rmtree(old, ignore_errors=True)
+            if old not in self._always:
+                shutil.rmtree(old, ignore_errors=True)
         return target
 
     def paths(self) -> list[pathlib.Path]:
@@ -86,9 +99,46 @@ class Checkpoints:
         return sorted(path for path in names if path.suffix != _PARTIAL)
 
     def latest(self) -> pathlib.Path | None:
-        """Returns the newest complete snapshot, None if there is none."""
+        """Returns the newest snapshot that is whole, None if there is none at all.
+
+        A damaged one is moved aside, with a warning that names what is wrong.
+
+        Raises:
+          CheckpointError: If there are snapshots, but all are damaged.
+        """
         paths = self.paths()
-        return paths[-1] if paths else None
+        for path in reversed(paths):
+            fault = find_fault(path)
+            if fault is None:
+                return path
+            aside = path.with_name(f"damaged-{path.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(path, aside)
+            _LOG.warning(
+                "The snapshot %s is damaged (%s); now named %s, it is passed over.",
+                *(path, fault, aside.name),
+            )
+        if paths:
+            raise CheckpointError(
+                f"All {len(paths)} snapshots in {self._folder} are damaged and moved "
+                "aside. Put back a copy, or start anew with --overwrite."
+            )
+        return None
+
+    def _path(self, step: int) -> pathlib.Path:
+        return self._folder / f"{_PREFIX}{step:012d}"
+
+
+def find_fault(path: pathlib.Path) -> str | None:
+    """Returns what is wrong with a snapshot's files, None if they are whole."""
+    try:
+        sums = json.loads((path / _CHECKSUMS).read_text())
+        for name, expected in sums.items():
+            if _checksum(path / name) != expected:
+                return f"{name} has another checksum"
+    except (OSError, ValueError, AttributeError) as error:
+        return str(error)
+    return None
 
 
 def load_state(path: pathlib.Path) -> dict[str, Any]:
@@ -144,6 +194,11 @@ def _write_tensors(prefix: pathlib.Path, tensors: Mapping[str, tf.Tensor]) -> No
         shape_and_slices=[""] * len(names),
         tensors=[tf.convert_to_tensor(tensors[name]) for name in names],
     )
+
+
+def _checksum(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _flush(path: pathlib.Path) -> None:

@@ -100,12 +100,12 @@ class Evaluator:
         return self._drivers[k]
 
     def _play(self, driver: driver_lib.Driver, policy: driver_lib.Policy) -> None:
-        driver.reset()
         if self._config.eval_steps:
             share = math.ceil(self._config.eval_steps / len(self._tasks))
             driver.run(policy, steps=share)
         if not self._episodes:
             driver.run(policy, episodes=max(1, self._config.eval_eps))
+        driver.reset()  # an evaluation leaves no episode under way
 
     def _record(self, transition: Mapping[str, np.ndarray], worker: int) -> None:
         if not self._episodes:

@@ -64,11 +64,13 @@ class Learner:
             batch = self._stream.next()
         with self._timer.section("update"):
             self._state, metrics = self._agent.train(batch, self._state, step=step)
-            losses = {k: float(v) for k, v in metrics.items() if k.endswith("_loss")}
+            watched = {k: float(metrics[k]) for k in metrics if _is_watched(k, metrics)}
         self.updates += 1
-        bad = sorted(name for name, loss in losses.items() if not math.isfinite(loss))
+        bad = {
+            name: value for name, value in watched.items() if not math.isfinite(value)
+        }
         if bad:
-            raise NonFiniteLossError(self._describe(bad, losses, step, batch))
+            raise NonFiniteLossError(self._describe(bad, step, batch))
         self._means.add(metrics)
 
     def take_metrics(self) -> dict[str, Any]:
@@ -89,6 +91,7 @@ class Learner:
             "updates": self.updates,
             "stream": self._stream.get_state(),
             "shown": self._shown.get_state(),
+            "means": self._means.get_state(),
         }
 
     def set_state(
@@ -98,17 +101,14 @@ class Learner:
         self.updates = state["updates"]
         self._stream.set_state(state["stream"])
         self._shown.set_state(state["shown"])
+        self._means.set_state(state["means"])
         self._state = {
             name.removeprefix("carry/"): tf.constant(value)
             for name, value in tensors.items()
         } or None
 
     def _describe(
-        self,
-        bad: list[str],
-        losses: Mapping[str, float],
-        step: int,
-        batch: Mapping[str, np.ndarray],
+        self, bad: Mapping[str, float], step: int, batch: Mapping[str, np.ndarray]
     ) -> str:
         path = self._folder / f"bad_batch_{step:012d}.npz"
         try:
@@ -116,9 +116,16 @@ class Learner:
             saved = f"The batch is saved as {path}."
         except OSError as error:
             saved = f"The batch could not be saved: {error}."
-        values = ", ".join(f"{name} = {losses[name]}" for name in bad)
+        values = ", ".join(f"{name} = {value}" for name, value in sorted(bad.items()))
         return (
             f"{values} at step {step} (update {self.updates}). {saved} The last "
             "snapshot is good: go on from it with --resume and a smaller learning "
             "rate, a smaller clip, or --precision 32."
         )
+
+
+def _is_watched(name: str, metrics: Mapping[str, Any]) -> bool:
+    """Losses must be finite; gradients too, unless a loss scale copes with them."""
+    if name.endswith("_grad_norm"):
+        return name.replace("_grad_norm", "_loss_scale") not in metrics
+    return name.endswith("_loss")

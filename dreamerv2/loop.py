@@ -7,31 +7,14 @@ Collect, learn, evaluate, save, until the steps of each phase are done. Kessler 
 from __future__ import annotations
 
 import contextlib
-import logging
-import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
+from collections.abc import Sequence
 
 from common import config as config_lib
-from common import driver as driver_lib
-from common import logger as logger_lib
-from common import schedules, tfutils, timing
-from dreamerv2 import agent as agent_lib
-from dreamerv2 import (
-    assembly,
-    checkpoint,
-    evaluation,
-    learner,
-    phases,
-    rundir,
-    summary,
-)
+from common import tfutils
+from dreamerv2 import checkpoint, phases, rundir, stopping
+from dreamerv2 import run as run_lib
 from dreamerv2 import tasks as tasks_lib
-
-_LOG = logging.getLogger(__name__)
 
 
 def train(
@@ -54,296 +37,51 @@ def train(
       NonFiniteLossError: If a loss becomes NaN.
       CheckpointError: If a snapshot cannot be read, or the last cannot be written.
     """
-    folder = rundir.prepare(config)
-    print(tfutils.setup(jit=config.jit))
-    snapshots = checkpoint.Checkpoints(
-        folder / rundir.CHECKPOINTS, config.checkpoint_keep
-    )
-    latest = snapshots.latest()
-    state = checkpoint.load_state(latest) if latest else {"step": 0}
-    if state["step"] >= schedule.total:
-        print(f"The run in {folder} is finished, at step {state['step']}.")
-        return
-    if latest is None:
-        rundir.forget_unsaved(folder)
-    phase = next(schedule.remaining(state["step"]))
-    run = Run([*tasks, *eval_only], len(tasks), schedule, phase, config, folder)
-    with contextlib.closing(run):
-        if latest:
-            run.restore(state, checkpoint.load_tensors(latest))
-        for phase in schedule.remaining(run.step):
-            run.enter(phase)
-            while run.step < phase.end:
-                run.collect()
-                run.learn()
-                run.evaluate()
-                run.log()
-                run.save(snapshots)
-        run.finish()
-    if config.del_exp_replay:
-        shutil.rmtree(folder / rundir.REPLAY)
-
-
-class Run:
-    """The parts of a run, and what each of them does at a step."""
-
-    def __init__(
-        self,
-        tasks: Sequence[tasks_lib.Task],
-        trained: int,
-        schedule: phases.Schedule,
-        phase: phases.Phase,
-        config: config_lib.Config,
-        folder: pathlib.Path,
-    ):
-        """Builds everything; arguments as in `train`, the tasks to evaluate on last.
-
-        Args:
-          tasks: The `trained` tasks to train on, then those to evaluate only.
-          trained: How many tasks are trained on.
-          schedule: Which task is trained when.
-          phase: The phase to begin with.
-          config: The run's configuration.
-          folder: The run's folder.
-        """
-        self.step = 0  # actions taken in all training environments
-        self._tasks, self._trained = list(tasks), trained
-        self._schedule, self._phase = schedule, phase
-        self._config, self._folder = config, folder
-        self._timer, self._progress = timing.Timer(), timing.Progress()
-        self._envs = assembly.make_envs(self._tasks[phase.task], config)
-        self._agent = agent_lib.Agent(
-            config, self._envs[0].obs_specs, self._envs[0].act_spec
+    if config.seed < 0:
+        raise ValueError(f"seed is {config.seed}; it must be 0 or more.")
+    folder = rundir.path_of(config)
+    with rundir.locked(folder), stopping.StopRequest() as stop:
+        rundir.prepare(config)
+        print(tfutils.setup(jit=config.jit))
+        ends = [phase.end for phase in schedule.phases]
+        snapshots = checkpoint.Checkpoints(
+            folder / rundir.CHECKPOINTS, config.checkpoint_keep, always=ends
         )
-        self._replay = assembly.make_replay(folder, config, self._agent)
-        self._learner = learner.Learner(
-            self._agent, self._replay, self._timer, folder, **config.dataset
+        latest = snapshots.latest()
+        state = checkpoint.load_state(latest) if latest else {"step": 0}
+        if state["step"] >= schedule.total:
+            print(f"The run in {folder} is finished, at step {state['step']}.")
+            return
+        if latest is None:
+            rundir.forget_unsaved(folder)
+        phase = next(schedule.remaining(state["step"]))
+        run = run_lib.Run(
+            [*tasks, *eval_only], len(tasks), schedule, phase, config, folder
         )
-        self._evaluator = evaluation.Evaluator(self._tasks, trained, config)
-        self._driver_states: dict[str, Any] = {}  # by task, of those not under way
-        self._driver = self._make_driver(phase)
-        names = [task.name for task in self._tasks]
-        total = schedule.total * config.action_repeat
-        self._lines, sinks = assembly.make_outputs(folder, config, total, names)
-        self._logger = logger_lib.Logger(sinks)
-        self._due = {
-            "train": schedules.Every(config.train_every),
-            "eval": schedules.Every(config.eval_every),
-            "log": schedules.Every(config.log_every),
-            "video": schedules.Every(config.log_every_video),
-            "save": schedules.Every(config.checkpoint_every),
-        }
-        self._explores = schedules.Until(config.expl_until)
+        with contextlib.closing(run):
+            if latest:
+                run.restore(state, checkpoint.load_tensors(latest))
+            _train(run, schedule, snapshots, stop)
+        if config.del_exp_replay and not stop:
+            shutil.rmtree(folder / rundir.REPLAY)
 
-    def enter(self, phase: phases.Phase) -> None:
-        """Puts the environments of a phase's task in place of the last one's."""
-        self._progress.update(self.step)
-        if phase.task == self._phase.task:
-            self._phase = phase
-            return
-        self._driver_states[str(self._phase.task)] = self._driver.get_state()
-        for env in self._envs:
-            env.close()
-        self._phase = phase
-        task = self._tasks[phase.task]
-        self._envs = assembly.make_envs(task, self._config)
-        for env in self._envs:
-            assembly.check_specs(task.name, env, self._agent)
-        self._replay.drop_ongoing()
-        self._driver = self._make_driver(phase)
-        self._change_task()
 
-    def collect(self) -> None:
-        """Takes one step in every environment of the current task."""
-        with self._timer.section("collect"):
-            self._driver.step(self._collect_policy)
-        self.step += len(self._envs)
-
-    def learn(self) -> None:
-        """Updates the agent when that is due and there is something to learn from."""
-        if self.step < self._config.prefill:
-            return
-        if not self._learner.updates:
-            if not self._replay.stats()["loaded_episodes"]:
+def _train(
+    run: run_lib.Run,
+    schedule: phases.Schedule,
+    snapshots: checkpoint.Checkpoints,
+    stop: stopping.StopRequest,
+) -> None:
+    """The loop itself: to the end of the schedule, or until a stop is asked for."""
+    for phase in schedule.remaining(run.step):
+        run.enter(phase)
+        while run.step < phase.end:
+            run.collect()
+            run.learn()
+            run.evaluate()
+            run.log()
+            run.save(snapshots)
+            if stop:
+                run.stop(snapshots, stop.name)
                 return
-            for _ in range(self._config.pretrain):
-                self._learner.update(self.step)
-        first = self.step - len(self._envs) + 1
-        due = sum(self._due["train"](step) for step in range(first, self.step + 1))
-        for _ in range(due * self._config.train_steps):
-            self._learner.update(self.step)
-
-    def evaluate(self) -> None:
-        """Evaluates on every task when that is due, and when a phase ends."""
-        if not self._learner.updates or not self._config.eval_every:
-            return
-        due = self._due["eval"](self.step)
-        if not self._evaluator or not (due or self.step >= self._phase.end):
-            return
-        video = self._due["video"](self.step)
-        with self._timer.section("evaluation"):
-            metrics = self._evaluator(self._evaluation_policy, video)
-            if video:
-                metrics.update(self._learner.videos())
-        self._write(metrics)
-
-    def log(self) -> None:
-        """Writes losses, counters, speed and timers when that is due."""
-        if not self._learner.updates or not self._due["log"](self.step):
-            return
-        self._progress.update(self.step)
-        seconds = self._timer.take()
-        inner = seconds.pop("time_policy", 0.0), seconds.pop("time_add", 0.0)
-        collect = seconds.pop("time_collect", 0.0)
-        self._write(
-            {
-                "task": self._phase.task,
-                "updates": self._learner.updates,
-                "fps": self._progress.fps * self._config.action_repeat,
-                "time_environment": collect - sum(inner),
-                "time_policy": inner[0],
-                "time_replay": inner[1] + seconds.pop("time_sample", 0.0),
-                **seconds,
-                **self._replay.stats(),
-                **self._learner.take_metrics(),
-            }
-        )
-
-    def save(self, snapshots: checkpoint.Checkpoints) -> None:
-        """Writes a snapshot when that is due, and when a phase ends.
-
-        Raises:
-          CheckpointError: If the run's last snapshot cannot be written; that of an
-            earlier one is only reported, and tried again when the next is due.
-        """
-        due = self._due["save"](self.step) and self._learner.updates
-        if not due and self.step < self._phase.end:
-            return
-        tensors = {**self._agent.named_state(), **self._learner.tensors()}
-        state = {
-            "step": self.step,
-            "task": self._phase.task,
-            "agent": self._agent.get_state(),
-            "learner": self._learner.get_state(),
-            "replay": self._replay.get_state(),
-            "evaluator": self._evaluator.get_state(),
-            "due": {name: every.get_state() for name, every in self._due.items()},
-            "drivers": {
-                **self._driver_states,
-                str(self._phase.task): self._driver.get_state(),
-            },
-        }
-        try:
-            with self._timer.section("save"):
-                snapshots.save(self.step, tensors, state)
-        except checkpoint.CheckpointError as error:
-            if self.step >= self._schedule.total:
-                raise
-            _LOG.warning("%s", error)
-
-    def restore(
-        self, state: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
-    ) -> None:
-        """Goes on from a snapshot."""
-        self.step = state["step"]
-        carry = {k: v for k, v in tensors.items() if k.startswith("carry/")}
-        weights = {k: v for k, v in tensors.items() if k not in carry}
-        checkpoint.assign(self._agent.named_state(), weights)
-        self._agent.set_state(state["agent"])
-        self._replay.set_state(state["replay"])
-        self._learner.set_state(state["learner"], carry)
-        self._evaluator.set_state(state["evaluator"])
-        for name, every in self._due.items():
-            every.set_state(state["due"][name])
-        self._driver_states = dict(state["drivers"])
-        self._driver = self._make_driver(self._phase)
-        self._lines.truncate_after(self.step * self._config.action_repeat)
-        if state["task"] != self._phase.task:  # saved at the end of the phase before
-            self._change_task()
-        task = self._tasks[self._phase.task].name
-        print(
-            f"Going on from step {self.step}, phase {self._phase.index + 1} of "
-            f"{len(self._schedule.phases)}, task {task}."
-        )
-
-    def finish(self) -> None:
-        """Writes and prints what the run has come to."""
-        names = [task.name for task in self._tasks[: self._trained]]
-        result = summary.summarize(
-            self._folder, names, self._schedule, self._config.action_repeat
-        )
-        self._write(result.metrics)
-        print(result.text)
-
-    def close(self) -> None:
-        """Ends environments, writer threads and outputs."""
-        for env in self._envs:
-            env.close()
-        self._evaluator.close()
-        self._replay.close()
-        self._logger.close()
-
-    def _change_task(self) -> None:
-        """Does to the agent what the configuration asks for between two tasks."""
-        if self._config.reset_optimizer_on_task_change:
-            for optimizer in self._agent.optimizers().values():
-                optimizer.reset()
-
-    def _make_driver(self, phase: phases.Phase) -> driver_lib.Driver:
-        seed_of = tasks_lib.seeds(self._config.seed, "train", phase.task)
-        driver = driver_lib.Driver(self._envs, seed_of)
-        driver.on_step(self._store)
-        driver.on_episode(self._log_episode)
-        if str(phase.task) in self._driver_states:
-            driver.set_state(self._driver_states.pop(str(phase.task)))
-        return driver
-
-    def _collect_policy(
-        self, obs: Mapping[str, np.ndarray], state: Any
-    ) -> tuple[np.ndarray, Any]:
-        """Random actions at first, then the agent's."""
-        with self._timer.section("policy"):
-            if self.step < self._config.prefill:
-                action = tasks_lib.random_actions(
-                    self._config.seed, self.step, len(self._envs), self._agent.act_spec
-                )
-                return action, None
-            exploring = self._exploring(self._driver.episodes)
-            return self._agent.policy(obs, state, step=self.step, exploring=exploring)
-
-    def _evaluation_policy(
-        self, obs: Mapping[str, np.ndarray], state: Any
-    ) -> tuple[np.ndarray, Any]:
-        """The task policy's mode, or the policy that collects the data."""
-        exploring = self._exploring([0] * len(obs["is_first"]))
-        return self._agent.policy(
-            obs,
-            state,
-            step=self.step,
-            exploring=exploring,
-            evaluate=self._config.sep_exp_eval_policies,
-        )
-
-    def _exploring(self, episodes: Sequence[int]) -> np.ndarray:
-        """Returns which environments [N] follow the exploration behaviour now."""
-        every = self._config.expl_every or 1
-        now = self._explores(self.step)
-        return np.array([now and episode % every == 0 for episode in episodes])
-
-    def _store(self, transition: Mapping[str, np.ndarray], worker: int) -> None:
-        with self._timer.section("add"):
-            self._replay.add_step(transition, worker, self._phase.task)
-
-    def _log_episode(self, episode: Mapping[str, Any], worker: int) -> None:
-        metrics = {
-            "return": episode["return"],
-            "length": episode["length"],
-            "task": self._phase.task,
-            **summary.episode_metrics(episode["log"], self._config),
-            **self._replay.stats(),
-        }
-        self._write(metrics, self.step + worker + 1)
-
-    def _write(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        step = self.step if step is None else step
-        self._logger.write(step * self._config.action_repeat, metrics)
+    run.finish()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 
 from common import config as config_lib
 
@@ -14,12 +17,13 @@ REPLAY = "train_replay"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 WANDB_ID = "wandb_id.txt"
+LOCK = ".lock"
 
 _OURS = (METRICS, CONFIG, REPLAY, CHECKPOINTS, TENSORBOARD, WANDB_ID)
 # Keys that say where and how to run, not what is computed.
 _FREE = (
     *("logdir", "overwrite", "resume", "force", "del_exp_replay"),
-    *("envs_parallel", "wandb.*"),
+    *("envs_parallel", "wandb.*", "checkpoint_*"),
 )
 
 
@@ -55,11 +59,36 @@ def prepare(config: config_lib.Config) -> pathlib.Path:
             _check_same(folder, config)
         config.update(overwrite=False, resume=False).save(folder / CONFIG)
     except OSError as error:
-        raise RunDirError(
-            f"The logdir {folder} cannot be used: {error.strerror or error}. "
-            "Free or unlock it, or choose another with --logdir."
-        ) from error
+        raise _unusable(folder, error) from error
     return folder
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+    """Holds the folder for this process; the lock ends with the process.
+
+    Raises:
+      RunDirError: If another process holds it, or the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / LOCK, "a+")  # noqa: SIM115  closed below
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise RunDirError(
+                f"The run in {folder} is under way already, in process "
+                f"{file.read().strip() or 'unknown'}. Stop that one, or choose "
+                "another --logdir or --tag."
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
 
 
 def clear(folder: pathlib.Path) -> None:
@@ -79,6 +108,13 @@ def _delete(path: pathlib.Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _unusable(folder: pathlib.Path, error: OSError) -> RunDirError:
+    return RunDirError(
+        f"The logdir {folder} cannot be used: {error.strerror or error}. "
+        "Free or unlock it, or choose another with --logdir."
+    )
 
 
 def _check_writable(folder: pathlib.Path) -> None:

@@ -104,6 +104,17 @@ class Walk(gymnasium.Env):
         return np.array([place, time, self._task], np.float32)
 
 
+class Gallery(Walk):
+    """The same walk, seen as a column of light in an image."""
+
+    observation_space = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+
+    def _observe(self) -> np.ndarray:
+        image = np.full((64, 64, 3), 40 * self._task, np.uint8)
+        image[:, 8 * self._place : 8 * self._place + 8] = 255
+        return image
+
+
 def steps(tape: list) -> list[int]:
     """The actions on a tape."""
     return [call[1] for call in tape if call[0] == "step"]
@@ -199,13 +210,36 @@ def snapshot(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     return checkpoint.load_state(path), checkpoint.load_tensors(path)
 
 
-def assert_same_end(one: pathlib.Path, other: pathlib.Path) -> None:
-    """Two runs have ended in the same snapshot, bit by bit."""
+def timeless(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without what depends on the clock."""
+    clocks = ("time_", "fps", "unwritten")
+    return [
+        {key: value for key, value in line.items() if not key.startswith(clocks)}
+        for line in read(folder)
+    ]
+
+
+def assert_same_end(
+    one: pathlib.Path, other: pathlib.Path, replay: bool = True
+) -> None:
+    """Two runs have ended in the same snapshot, metrics and replay, bit by bit."""
     (state, tensors), (other_state, other_tensors) = snapshot(one), snapshot(other)
     assert state == other_state
     assert set(tensors) == set(other_tensors)
     for name, value in tensors.items():
         np.testing.assert_array_equal(value, other_tensors[name], err_msg=name)
+    assert timeless(one) == timeless(other)
+    if replay:
+        assert stored(one) == stored(other)
+
+
+def stored(folder: pathlib.Path) -> dict[str, dict[str, bytes]]:
+    """What the files of the replay hold, by name and key."""
+    result = {}
+    for path in sorted((folder / "train_replay").glob("*.npz")):
+        with np.load(path) as file:
+            result[path.name] = {key: file[key].tobytes() for key in file.files}
+    return result
 
 
 class Recorder:

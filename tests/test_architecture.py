@@ -39,6 +39,7 @@ RANKS = (
         *("dreamerv2.checkpoint", "dreamerv2.learner", "dreamerv2.evaluation"),
         *("dreamerv2.assembly", "dreamerv2.summary"),
     },
+    {"dreamerv2.run", "dreamerv2.stopping"},
     {"dreamerv2.loop"},
     {"dreamerv2.api", "dreamerv2.cli", "dreamerv2.verify"},
     {"dreamerv2.train", "train_minigrid", "train_minihack", "interference"},

@@ -181,3 +181,33 @@ def test_shapes_that_differ_are_told():
     variables = {"a": tf.Variable([0.0, 0.0])}
     with pytest.raises(checkpoint.CheckpointError, match=r"\(3,\).*\(2,\)"):
         checkpoint.assign(variables, {"a": np.zeros(3, np.float32)})
+
+
+@pytest.mark.parametrize("tenth", range(10))
+@pytest.mark.parametrize("name", ["tensors.data-00000-of-00001", "state.json"])
+def test_a_truncated_snapshot_is_moved_aside_and_the_one_before_taken(
+    tmp_path, name, tenth, caplog
+):
+    snapshots = checkpoint.Checkpoints(tmp_path)
+    for step in (1, 2):
+        snapshots.save(step, {"a": tf.range(100)}, {"step": step, "text": "x" * 50})
+    path = tmp_path / "step-000000000002" / name
+    os.truncate(path, path.stat().st_size * tenth // 10)
+    assert snapshots.latest() == tmp_path / "step-000000000001"
+    assert "step-000000000002 is damaged" in caplog.text
+    assert (tmp_path / "damaged-step-000000000002").is_dir()
+
+
+def test_without_a_whole_snapshot_nothing_is_taken_for_one(tmp_path):
+    snapshots = checkpoint.Checkpoints(tmp_path)
+    snapshots.save(1, {"a": tf.range(3)}, {})
+    (tmp_path / "step-000000000001" / "state.json").write_text("{}  ")
+    with pytest.raises(checkpoint.CheckpointError, match="All 1 snapshots"):
+        snapshots.latest()
+
+
+def test_the_ends_of_tasks_stay_beside_the_newest(tmp_path):
+    snapshots = checkpoint.Checkpoints(tmp_path, 1, always=[2])
+    for step in (1, 2, 3, 4):
+        snapshots.save(step, {"a": tf.range(3)}, {})
+    assert [path.name[-1] for path in snapshots.paths()] == ["2", "4"]

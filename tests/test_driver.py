@@ -209,16 +209,38 @@ def test_a_forgotten_episode_is_not_part_of_the_next_summary():
     assert lengths == [3]
 
 
-def test_a_restored_driver_starts_the_episode_after_those_it_has_started():
+def test_a_restored_driver_plays_the_episodes_under_way_again():
     drv, tape, policy = make([2], [3])
-    drv.run(policy, steps=10)
+    drv.run(policy, steps=10)  # 5 steps each: the 3rd and the 2nd episode
     state = json.loads(json.dumps(drv.get_state()))
-    state["envs"][1]["memory"] = 7
+    state["envs"][1]["env"]["memory"] = 7
+    restored, tape, policy = make([2], [3])
+    heard = []
+    restored.on_step(lambda tran, env: heard.append((env, bool(tran["is_first"]))))
+    restored.set_state(state)
+    assert [event for event in tape if event[0] == "reset"] == [
+        ("reset", 0, 2),
+        ("reset", 1, 101),
+    ]
+    assert heard == [(0, True), (0, False), (1, True), (1, False), (1, False)]
+    assert restored.episodes == [3, 2]
+    assert [env["env"] for env in restored.get_state()["envs"]] == [
+        {"memory": 0},
+        {"memory": 7},
+    ]
+    restored.step(policy)
+    assert heard[5:] == [(0, False), (1, False)]
+
+
+def test_a_restored_driver_starts_the_episode_after_those_that_have_ended():
+    drv, tape, policy = make([2], [3])
+    drv.run(policy, steps=12)  # the 3rd and the 2nd episode have just ended
+    state = json.loads(json.dumps(drv.get_state()))
     restored, tape, policy = make([2], [3])
     restored.set_state(state)
+    assert tape == []
     restored.step(policy)
     assert tape[:2] == [("reset", 0, 3), ("reset", 1, 102)]
-    assert restored.get_state()["envs"] == [{"memory": 0}, {"memory": 7}]
     with pytest.raises(ValueError, match="of 2 environments, this driver has 1"):
         make([2])[0].set_state(state)
 

@@ -8,8 +8,9 @@ import collections
 import dummies
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from dreamerv2 import checkpoint, loop, rundir
+from dreamerv2 import checkpoint, loop, phases, rundir, tasks
 
 pytestmark = pytest.mark.tf
 
@@ -34,15 +35,6 @@ def check_lines(lines):
     assert max(collections.Counter(kinds).values()) == 1
 
 
-def timeless(folder):
-    """The lines of metrics.jsonl without what depends on the clock."""
-    clocks = ("time_", "fps", "unwritten")
-    return [
-        {key: value for key, value in line.items() if not key.startswith(clocks)}
-        for line in dummies.read(folder)
-    ]
-
-
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_resumed_at_a_task_switch_a_run_ends_as_if_never_stopped(
@@ -60,32 +52,20 @@ def test_resumed_at_a_task_switch_a_run_ends_as_if_never_stopped(
     run_until_failure(tmp_path / "stopped", tapes, **settings)
     dummies.run(tmp_path / "stopped", tapes, **settings)
     dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
-    assert timeless(tmp_path / "whole") == timeless(tmp_path / "stopped")
 
 
 @pytest.mark.parametrize("envs", [1, 2])
-def test_resumed_in_the_middle_a_run_goes_on_from_its_snapshot(tmp_path, envs):
+@pytest.mark.parametrize("fails_at", [23, 29, 34])
+def test_resumed_in_the_middle_a_run_ends_as_if_never_stopped(tmp_path, envs, fails_at):
     settings = {"checkpoint_every": 10, "eval_every": 10, "envs": envs}
+    dummies.run(tmp_path / "whole", dummies.Tapes(2), **settings)
     tapes = dummies.Tapes(2)
-    tapes.options[1] = {"fails_at": 29}
-    run_until_failure(tmp_path, tapes, **settings)
-    state, tensors = dummies.snapshot(tmp_path)
-    assert 60 <= state["step"] <= 69
-    before = [len(dummies.steps(tape)) for tape in tapes.train]
-    seeds = [dummies.seeds(tape) for tape in tapes.train]
-    lines = dummies.run(tmp_path, tapes, **settings)
-    after = [len(dummies.steps(tape)) for tape in tapes.train]
-    assert after[0] == before[0]  # the first task is not trained again
-    assert after[1] - before[1] == 80 - state["step"]
-    check_lines(lines)
-    end, end_tensors = dummies.snapshot(tmp_path)
-    assert end["step"] == 80
-    assert end["learner"]["updates"] == end_tensors["model_opt/steps"]
-    assert end["learner"]["updates"] > state["learner"]["updates"] > 0
-    # The episodes that the snapshot knows of are not played again.
-    started = sum(state["drivers"]["1"]["episodes"])
-    again = dummies.seeds(tapes.train[1])[len(seeds[1]) :]
-    assert again and not set(seeds[1][:started]) & set(again)
+    tapes.options[1] = {"fails_at": fails_at}
+    run_until_failure(tmp_path / "stopped", tapes, **settings)
+    state, _ = dummies.snapshot(tmp_path / "stopped")
+    assert 60 <= state["step"] < 80
+    check_lines(dummies.run(tmp_path / "stopped", tapes, **settings))
+    dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_weights_moments_and_the_carried_state_are_those_of_the_snapshot(
@@ -136,14 +116,13 @@ def test_an_interrupted_run_closes_what_it_opened_and_goes_on(tmp_path, monkeypa
             dummies.run(tmp_path, tapes, checkpoint_every=10, eval_every=20)
     assert tapes.train[0][-1] == tapes.eval[0][-1] == ("close",)
     check_lines(dummies.run(tmp_path, tapes, checkpoint_every=10, eval_every=20))
-    assert len(dummies.steps(tapes.train[0])) == 33 + 40 - 31
 
 
 def test_every_failure_on_the_way_is_survived(tmp_path):
     # Fails again and again, one step later each time, with the memory near its limit.
     settings = {"checkpoint_every": 6, "replay__capacity": 40, "steps": 60}
     tapes = dummies.Tapes(1)
-    for steps in range(30, 300, 11):
+    for steps in range(30, 600, 19):
         tapes.options[0] = {"fails_at": steps}
         try:
             dummies.run(tmp_path, tapes, **settings)
@@ -154,9 +133,10 @@ def test_every_failure_on_the_way_is_survived(tmp_path):
     lines = dummies.read(tmp_path)
     check_lines(lines)
     assert lines[-1]["loaded_steps"] <= 48
+    # On the disk is what is held, and what rows of the next batch still need.
     paths = (tmp_path / rundir.REPLAY).glob("*.npz")
-    steps = [int(path.stem.rpartition("len")[2]) for path in paths]
-    assert sum(steps) == lines[-1]["loaded_steps"]
+    replay = dummies.snapshot(tmp_path)[0]["replay"]
+    assert {path.name for path in paths} == {*replay["held"], *replay["in_use"]}
 
 
 def test_a_finished_run_says_so_and_does_nothing(tmp_path, capsys, recorder):
@@ -216,7 +196,7 @@ def test_a_snapshot_of_other_sizes_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(
         dummies.Recorder,
         "named_state",
-        lambda self: {"weight": loop.agent_lib.tf.Variable(np.zeros(3, np.float32))},
+        lambda self: {"weight": tf.Variable(np.zeros(3, np.float32))},
     )
     with pytest.raises(checkpoint.CheckpointError, match="different configurations"):
         dummies.run(tmp_path, dummies.Tapes(1), steps=60, resume=True)
@@ -246,15 +226,16 @@ def test_what_outlives_an_episode_of_an_environment_is_resumed(tmp_path):
             env = Counting(0, tape, fails_at=fails_at)
             return dummies.gym_adapter.GymAdapter(env, keeper=env)
 
-        return loop.tasks_lib.Task(name, make, None)
+        return tasks.Task(name, make, None)
 
     config = dummies.configure(tmp_path, num_task_repeats=2, checkpoint_every=10)
-    schedule = loop.phases.Schedule([40, 40], 2)
+    schedule = phases.Schedule([40, 40], 2)
     tapes = [], []
     with pytest.raises(KeyError):
-        tasks = [task("a", tapes[0], fails_at=65), task("b", tapes[1])]
-        loop.train(tasks, schedule, config)
-    assert dummies.snapshot(tmp_path)[0]["step"] == 101
+        loop.train(
+            [task("a", tapes[0], fails_at=65), task("b", tapes[1])], schedule, config
+        )
+    assert dummies.snapshot(tmp_path)[0]["step"] == 100
     loop.train([task("a", tapes[0]), task("b", tapes[1])], schedule, config)
     rewards = {}
     for path in sorted((tmp_path / rundir.REPLAY).glob("*.npz")):

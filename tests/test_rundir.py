@@ -1,7 +1,10 @@
 """Laws of a run's folder: nothing is lost by accident, every refusal says why."""
 
 import errno
+import os
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -167,3 +170,26 @@ def test_a_disk_that_takes_nothing_is_noticed_at_once(
     with pytest.raises(rundir.RunDirError, match=f"{reason}.*--logdir"):
         rundir.prepare(config.update(overwrite=True))
     assert contents(folder) == before
+
+
+def test_a_second_process_is_refused_as_long_as_the_first_one_lives(tmp_path):
+    script = (
+        "import pathlib, sys; from dreamerv2 import rundir\n"
+        f"with rundir.locked(pathlib.Path({str(tmp_path)!r})):\n"
+        "    print('mine', flush=True); sys.stdin.read()"
+    )
+    root = pathlib.Path(rundir.__file__).parent.parent
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=root,
+        text=True,
+    ) as other:
+        assert other.stdout.readline() == "mine\n"
+        with pytest.raises(rundir.RunDirError, match=f"process {other.pid}"):
+            with rundir.locked(tmp_path):
+                raise AssertionError("The folder was locked twice.")
+        other.kill()
+    with rundir.locked(tmp_path):  # a dead process holds nothing
+        assert (tmp_path / rundir.LOCK).read_text() == str(os.getpid())
