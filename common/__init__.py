@@ -17,7 +17,8 @@ Base (NumPy and the standard library, no TensorFlow, no environment library):
 
 Environments: `envs`, one file for each suite, imported only when used.
 
-TensorFlow: `tfutils`, `dists`, `layers` and `nets`, `optim`, `embeddings`.
+TensorFlow: `tfutils`, `dists`, `layers`, `nets` and `perception` (encoder, decoder),
+`optim`, `embeddings`.
 
 On its own: `plot`, a script that imports nothing from this repository.
 """

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from common import config as config_lib
 from common import layers as nn
-from common import nets, optim, specs, tfutils
+from common import nets, optim, perception, specs, tfutils
 from dreamerv2 import losses, rssm
 
 CLIP_REWARDS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -75,7 +75,9 @@ class WorldModel(nn.Module):
         self._config = config
         self._dtype = tfutils.compute_dtype(config.precision)
         shapes = {key: spec.shape for key, spec in obs_specs.items()}
-        self.encoder = self.add("encoder", nets.Encoder(rng, shapes, **config.encoder))
+        self.encoder = self.add(
+            "encoder", perception.Encoder(rng, shapes, **config.encoder)
+        )
         self.rssm = self.add(
             "rssm",
             rssm.RSSM(
@@ -87,7 +89,7 @@ class WorldModel(nn.Module):
             ),
         )
         feat = self.rssm.feat_size
-        decoder = nets.Decoder(rng, feat, shapes, **config.decoder)
+        decoder = perception.Decoder(rng, feat, shapes, **config.decoder)
         self.heads: dict[str, Any] = {"decoder": decoder}
         self.heads["reward"] = nets.MLP(rng, feat, (), **config.reward_head)
         if config.pred_discount:

@@ -25,7 +25,7 @@ RANKS = (
     {"common.envs", "common.envs.*"},
     {
         *("common.layers", "common.tfutils", "common.dists", "common.nets"),
-        *("common.optim", "common.embeddings"),
+        *("common.perception", "common.optim", "common.embeddings"),
     },
     {"dreamerv2"},
     {"dreamerv2.losses"},

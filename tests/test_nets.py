@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import dists, nets
+from common import dists, nets, perception
 
 pytestmark = pytest.mark.tf
 
@@ -33,11 +33,11 @@ def rng(seed=0):
 
 
 def encoder(shapes=None, **settings):
-    return nets.Encoder(rng(), shapes or SHAPES, **{**CODER, **settings})
+    return perception.Encoder(rng(), shapes or SHAPES, **{**CODER, **settings})
 
 
 def decoder(shapes=None, **settings):
-    return nets.Decoder(rng(), 7, shapes or SHAPES, **{**CODER, **settings})
+    return perception.Decoder(rng(), 7, shapes or SHAPES, **{**CODER, **settings})
 
 
 def observations(dtype=np.float32):
@@ -103,7 +103,7 @@ def test_an_unknown_distribution_is_answered_with_the_choices():
 
 
 def test_observations_are_images_or_vectors_by_rank_and_expression():
-    images, vectors = nets.select_keys(SHAPES, ".*", "p|h")
+    images, vectors = perception.select_keys(SHAPES, ".*", "p|h")
     assert images == ["depth", "image"]
     assert vectors == ["height", "pose"]
 
