@@ -134,8 +134,9 @@ class Run:
 
     def log(self) -> None:
         """Writes losses, counters, speed and timers when that is due."""
-        due = self._due["log"](self.step) or self.step >= self._phase.end
-        if not self._learner.updates or not due:
+        if not self._learner.updates:
+            return
+        if not self._due["log"](self.step) and self.step < self._phase.end:
             return
         self._progress.update(self.step)
         seconds = self._timer.take()

@@ -133,7 +133,7 @@ def test_a_run_with_plan2explore_is_resumed_with_its_optimisers(tmp_path):
     with pytest.raises(KeyError):
         dummies.run(tmp_path, tapes, **settings)
     state, tensors = dummies.snapshot(tmp_path)
-    assert state["step"] == 31
+    assert state["step"] == 30
     assert state["learner"]["updates"] == 4
     optimizers = ("model_opt", "actor_opt", "critic_opt", "expl/expl_opt")
     for name in optimizers:
