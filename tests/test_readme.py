@@ -24,6 +24,9 @@ SCRIPTS = {
 PARSERS = {
     "dreamerv2.verify": "dreamerv2/verify.py",
     "common/plot.py": "common/plot.py",
+    "benchmarks.update": "benchmarks/update.py",
+    "benchmarks.replay": "benchmarks/replay.py",
+    "benchmarks.shares": "benchmarks/shares.py",
 }
 
 
@@ -36,6 +39,8 @@ def commands():
     found = []
     for block in blocks("sh"):
         for line in block.replace("\\\n", " ").splitlines():
+            line = re.sub(r"^for \w+ in .*?; do (.*); done$", r"\1", line)
+            line = line.replace("--seed $s", "--seed 1")
             words = shlex.split(line, comments=True)
             while words:
                 end = words.index("&&") if "&&" in words else len(words)
