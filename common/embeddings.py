@@ -19,8 +19,10 @@ SIZE = 512  # numbers that an embedding is projected to: 2 KB an episode
 class ConvLSTM:
     """Maps the images of an episode to a vector; nothing is learned.
 
-    The flattened cell state has tens of thousands of numbers. A random projection to
-    `SIZE` of them keeps distances up to a few percent (Johnson & Lindenstrauss 1984).
+    The kernel strides over the image by its own size, so that each pixel is read once:
+    at stride 1 an episode takes ten times as long. A random projection of the flattened
+    cell state to `SIZE` numbers keeps distances up to a few percent (Johnson &
+    Lindenstrauss 1984).
     """
 
     def __init__(
@@ -54,7 +56,8 @@ class ConvLSTM:
             )
         rng = np.random.default_rng([seed, 5])
         self._key, self._normalize = key, normalize_lstm_state
-        side = [extent - kernel_size + 1 for extent in shape[:2]]
+        self._stride = kernel_size
+        side = [extent // kernel_size for extent in shape[:2]]
         self._cell_shape = [1, *side, filters]
         kernel = [kernel_size, kernel_size]
         inputs = layers.glorot(rng, [*kernel, shape[2], 4 * filters])
@@ -63,36 +66,45 @@ class ConvLSTM:
         projection = rng.standard_normal((size, SIZE), np.float32) / np.sqrt(SIZE)
         self._inputs, self._state = tf.constant(inputs), tf.constant(state)
         self._projection = tf.constant(projection, tf.float32)
-        signature = tf.TensorSpec([None, *shape], tf.uint8)
-        self._graph = tf.function(
-            self._embed, input_signature=[signature], autograph=False
+        self._read_graph = tf.function(
+            self._read,
+            input_signature=[tf.TensorSpec([None, *shape], tf.uint8)],
+            autograph=False,
         )
+        # A step is a dozen tiny operations: XLA makes one of them.
+        self._run_graph = tf.function(self._run, autograph=False, jit_compile=True)
 
     def __call__(self, episode: Mapping[str, np.ndarray]) -> np.ndarray:
         """Returns the embedding [SIZE], float32, of arrays [T, ...]."""
-        return self._graph(episode[self._key]).numpy()
+        cell = self.cell_state(episode[self._key])
+        return tf.linalg.matvec(self._projection, cell, transpose_a=True).numpy()
 
-    def cell_state(self, images: tf.Tensor) -> tf.Tensor:
+    def cell_state(self, images: np.ndarray) -> tf.Tensor:
         """Returns the final cell state, flattened [D], of images [T, H, W, C]."""
+        length = len(images)
+        padded = 1 << (length - 1).bit_length()  # few sizes, few compilations
+        gates = tf.pad(
+            self._read_graph(images), [[0, padded - length], [0, 0], [0, 0], [0, 0]]
+        )
+        cell = tf.reshape(self._run_graph(gates, tf.constant(length)), [-1])
+        return tf.math.l2_normalize(cell) if self._normalize else cell
+
+    def _read(self, images: tf.Tensor) -> tf.Tensor:
+        """The images' share of the gates, for all steps at once."""
+        images = tf.cast(images, tf.float32) / 255.0
+        return tf.nn.conv2d(images, self._inputs, self._stride, "VALID")
+
+    def _run(self, inputs: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
         zero = tf.zeros(self._cell_shape)
 
         def step(t, hidden, cell):
-            image = tf.cast(images[t], tf.float32)[None] / 255.0
-            gates = tf.nn.conv2d(image, self._inputs, 1, "VALID")
-            gates += tf.nn.conv2d(hidden, self._state, 1, "SAME")
+            gates = inputs[t] + tf.nn.conv2d(hidden, self._state, 1, "SAME")
             write, forget, candidate, read = tf.split(gates, 4, -1)
             forget = tf.sigmoid(forget + 1.0)  # remembers by default
             cell = forget * cell + tf.sigmoid(write) * tf.tanh(candidate)
             return t + 1, tf.sigmoid(read) * tf.tanh(cell), cell
 
-        length = tf.shape(images)[0]
         _, _, cell = tf.while_loop(
             lambda t, *_: t < length, step, (tf.constant(0), zero, zero)
         )
-        cell = tf.reshape(cell, [-1])
-        return tf.math.l2_normalize(cell) if self._normalize else cell
-
-    def _embed(self, images: tf.Tensor) -> tf.Tensor:
-        return tf.linalg.matvec(
-            self._projection, self.cell_state(images), transpose_a=True
-        )
+        return cell

@@ -80,12 +80,15 @@ def parse_flags(
 def resolve(config: config_lib.Config) -> config_lib.Config:
     """Applies what one setting implies for others.
 
-    With Plan2Explore the world model learns from observations alone, and the discount
+    Under `reference` a reservoir is what the released program took for one. With
+    Plan2Explore the world model learns from observations alone, and the discount
     is constant, unless `rssm_full_recon` is given.
 
     Raises:
       ConfigError: If two settings exclude each other.
     """
+    if config.released_reservoir and config.replay.retention == "reservoir":
+        config = config.update({"replay.retention": "random_replacement"})
     if config.expl_behavior == "Plan2Explore":
         if config.state_bonus:
             raise coerce.ConfigError(

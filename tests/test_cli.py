@@ -275,3 +275,13 @@ def test_errors_of_the_program_keep_their_traceback():
 
     with pytest.raises(TypeError):
         cli.run(fail)
+
+
+def test_the_reference_block_takes_the_released_rule_for_a_reservoir():
+    words = ["--reservoir_sampling"]
+    assert cli.parse_flags("minigrid", "", words).replay.retention == "reservoir"
+    words = ["--configs", "reference", *words]
+    config = cli.parse_flags("minigrid", "", words)
+    assert config.replay.retention == "random_replacement"
+    assert config.doorkey_size == 8 and config.eval_steps == 1000
+    assert config.reset_optimizer_on_task_change
