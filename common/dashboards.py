@@ -21,14 +21,13 @@ class TensorBoardOutput:
     """Event files: scalars, images, and videos as animated images."""
 
     def __init__(self, directory: str | os.PathLike, fps: int = 10) -> None:
-        """Makes a new event file in `directory`; videos play `fps` frames a second."""
+        """Takes a folder for event files; videos play `fps` frames a second."""
         import tensorflow as tf
 
         self._tf = tf
         self._fps = fps
-        self._writer = tf.summary.create_file_writer(
-            os.path.expanduser(directory), max_queue=1000
-        )
+        self._directory = pathlib.Path(directory).expanduser()
+        self._writer: Any = None  # opens a new file at the first record
 
     def write(self, record: logger.Record) -> None:
         """Writes one event with everything in the record."""
@@ -40,13 +39,32 @@ class TensorBoardOutput:
         for name, video in record.videos.items():
             self._picture(summary, name, video[0], encode_gif(video, self._fps))
         raw = summary.SerializeToString()
+        if self._writer is None:
+            self._writer = self._tf.summary.create_file_writer(
+                str(self._directory), max_queue=1000
+            )
         with self._writer.as_default():
             self._tf.summary.experimental.write_raw_pb(raw, step=record.step)
         self._writer.flush()
 
     def close(self) -> None:
         """Closes the event file."""
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def rewind(self, step: int) -> None:
+        """Removes the events of later steps, before the first record is written."""
+        tf = self._tf
+        for path in sorted(self._directory.glob("events.out.*")):
+            partial = path.with_name(f"partial.{os.getpid()}")
+            with tf.io.TFRecordWriter(str(partial)) as writer:
+                try:
+                    for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+                        if tf.compat.v1.Event.FromString(raw).step <= step:
+                            writer.write(raw)
+                except tf.errors.DataLossError:
+                    _LOG.warning("%s ended in the middle of an event.", path)
+            os.replace(partial, path)
 
     def _picture(
         self, summary: Any, name: str, frame: np.ndarray, encoded: bytes
@@ -81,6 +99,7 @@ class WandbOutput:
         entity: str = "",
         config: Mapping[str, Any] | None = None,
         fps: int = 10,
+        reached: int = -1,
     ) -> None:
         """Starts or continues the run.
 
@@ -95,11 +114,14 @@ class WandbOutput:
           entity: user or team, the account's default if empty.
           config: settings to show beside the run.
           fps: frames a second of videos.
+          reached: records up to this step were sent before, and are left out: what
+            wandb has cannot be taken back.
 
         Raises:
           ValueError: the mode is not one of `WANDB_MODES`.
         """
         self._fps = fps
+        self._reached = reached
         self._wandb: Any = None
         self._run: Any = None
         mode = _choose_mode(mode)
@@ -127,7 +149,7 @@ class WandbOutput:
 
     def write(self, record: logger.Record) -> None:
         """Sends everything in the record."""
-        if self._run is None:
+        if self._run is None or record.step <= self._reached:
             return
         row: dict[str, Any] = {"step": record.step, **record.scalars}
         for name, image in record.images.items():

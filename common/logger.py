@@ -68,6 +68,12 @@ class Logger:
         for output in self._outputs:
             self._guard(output, "write", record)
 
+    def rewind(self, step: int) -> None:
+        """Makes the outputs that can forget the records of later steps do so."""
+        for output in self._outputs:
+            if hasattr(output, "rewind"):
+                self._guard(output, "rewind", step)
+
     def close(self) -> None:
         """Closes every output."""
         for output in self._outputs:

@@ -176,7 +176,14 @@ class JSONLOutput:
             del self._waiting[: -self._WAITING]
         self._flush()
 
-    def truncate_after(self, step: int) -> int:
+    def last_step(self) -> int:
+        """Returns the largest step in the file, -1 if it has no lines."""
+        lines = self._path.read_bytes().splitlines()
+        return max(
+            (int(_step(line)) for line in lines if _step(line) < math.inf), default=-1
+        )
+
+    def rewind(self, step: int) -> int:
         """Removes the lines of later steps, for a run that goes on from `step`.
 
         Returns:

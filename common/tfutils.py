@@ -24,11 +24,15 @@ def compute_dtype(precision: str) -> tf.DType:
     return PRECISIONS[precision]
 
 
-def setup(*, jit: bool = True, deterministic: bool = True) -> str:
+def setup(*, jit: bool = True, deterministic: bool = False) -> str:
     """Prepares devices once, before the first tensor is made.
 
     A GPU is used when TensorFlow sees one, with memory growth, so that several runs
-    can share it. On the CPU deterministic kernels cost nothing and are switched on.
+    can share it. On the CPU deterministic kernels cost nothing and are always used.
+
+    Args:
+      jit: Whether graph functions are graphs; False runs them eagerly.
+      deterministic: Whether to use deterministic kernels on a GPU too.
 
     Returns:
       One line that names the device and why it was chosen.
@@ -38,7 +42,7 @@ def setup(*, jit: bool = True, deterministic: bool = True) -> str:
     for gpu in gpus:
         with contextlib.suppress(RuntimeError):  # TensorFlow is in use already
             tf.config.experimental.set_memory_growth(gpu, True)
-    if deterministic and not gpus:
+    if deterministic or not gpus:
         tf.config.experimental.enable_op_determinism()
     if gpus:
         return f"Device: {len(gpus)} GPU visible to TensorFlow, memory grows on demand."

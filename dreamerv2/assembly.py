@@ -134,7 +134,7 @@ def make_outputs(
     config: config_lib.Config,
     total: int,
     task_names: Sequence[str],
-) -> tuple[outputs.JSONLOutput, list[logger.Output]]:
+) -> list[logger.Output]:
     """Opens the places that metrics go to.
 
     Args:
@@ -142,13 +142,10 @@ def make_outputs(
       config: The run's configuration.
       total: Frames of the whole run.
       task_names: Names by task number.
-
-    Returns:
-      The file of JSON lines, and all outputs, it among them.
     """
     lines = outputs.JSONLOutput(folder / rundir.METRICS)
     wandb = config.wandb
-    everything = [
+    return [
         outputs.TerminalOutput(total, task_names),
         lines,
         dashboards.TensorBoardOutput(folder / rundir.TENSORBOARD),
@@ -161,6 +158,6 @@ def make_outputs(
             mode=wandb.mode,
             entity=wandb.entity,
             config=config.flat,
+            reached=lines.last_step(),
         ),
     ]
-    return lines, everything

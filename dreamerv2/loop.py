@@ -42,7 +42,7 @@ def train(
     folder = rundir.path_of(config)
     with rundir.locked(folder), stopping.StopRequest() as stop:
         rundir.prepare(config)
-        print(tfutils.setup(jit=config.jit))
+        print(tfutils.setup(jit=config.jit, deterministic=config.deterministic))
         ends = [phase.end for phase in schedule.phases]
         snapshots = checkpoint.Checkpoints(
             folder / rundir.CHECKPOINTS, config.checkpoint_keep, always=ends

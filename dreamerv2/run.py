@@ -63,7 +63,7 @@ class Run:
         self._driver = self._make_driver(phase)
         names = [task.name for task in self._tasks]
         total = schedule.total * config.action_repeat
-        self._lines, sinks = assembly.make_outputs(folder, config, total, names)
+        sinks = assembly.make_outputs(folder, config, total, names)
         self._logger = logger_lib.Logger(sinks)
         self._due = {
             "train": schedules.Every(config.train_every),
@@ -90,7 +90,6 @@ class Run:
         self._envs = assembly.make_envs(task, self._config)
         for env in self._envs:
             assembly.check_specs(task.name, env, self._agent)
-        self._replay.drop_ongoing()
         self._driver = self._make_driver(phase)
         self._change_task()
 
@@ -226,7 +225,7 @@ class Run:
         self._driver_states = dict(state["drivers"])
         self._driver = self._make_driver(self._phase)
         self._driver.policy_state = _policy_state(policy)
-        self._lines.truncate_after(self.step * self._config.action_repeat)
+        self._logger.rewind(self.step * self._config.action_repeat)
         if state["task"] != self._phase.task:  # saved at the end of the phase before
             self._change_task()
         task = self._tasks[self._phase.task].name

@@ -342,8 +342,8 @@ def test_truncating_removes_later_steps_and_goes_on_after_them(tmp_path):
     output = outputs.JSONLOutput(path)
     for step in (0, 10, 20, 20, 30):
         output.write(record(step, a=step))
-    assert output.truncate_after(20) == 1
-    assert output.truncate_after(20) == 0
+    assert output.rewind(20) == 1
+    assert output.rewind(20) == 0
     output.write(record(21, a=0))
     output.close()
     assert [line["step"] for line in lines(path)] == [0, 10, 20, 20, 21]
@@ -425,6 +425,20 @@ def test_tensorboard_files_hold_scalars_images_and_videos(tmp_path):
     assert events.Images("v")[0].encoded_image_string.startswith(b"GIF89a")
     assert events.Images("i")[0].encoded_image_string.startswith(b"\x89PNG")
     assert (events.Images("v")[0].width, events.Images("v")[0].height) == (6, 8)
+
+
+@pytest.mark.tf
+def test_rewound_tensorboard_files_hold_each_step_once(tmp_path):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    for start in (0, 4):  # the second program goes on from step 4
+        output = dashboards.TensorBoardOutput(tmp_path)
+        output.rewind(4)
+        for step in range(start + 1, start + 7):
+            output.write(record(step, loss=step))
+        output.close()
+    events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in events.Scalars("loss")] == list(range(1, 11))
 
 
 def test_wandb_is_left_alone_when_disabled_and_refuses_unknown_modes(
