@@ -1,6 +1,15 @@
-"""Fixtures of the tests of whole runs."""
+"""Fixtures of the tests of whole runs, and a quick way past TensorFlow."""
+
+import pathlib
 
 import pytest
+
+
+def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config):
+    """Does not import whole files of TensorFlow tests for `-m "not tf"`."""
+    if "not tf" in config.option.markexpr and collection_path.suffix == ".py":
+        return "\npytestmark = pytest.mark.tf\n" in collection_path.read_text() or None
+    return None
 
 
 @pytest.fixture
