@@ -134,6 +134,9 @@ def run(main: Callable[[], None]) -> None:
     Exit codes: 2 for bad input, 1 for a run that failed, 130 for Ctrl-C.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    # TensorFlow's own messages at start name problems that are none, such as a missing
+    # GPU; what goes wrong later it raises. Ours says which device is used.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         main()
     except BrokenPipeError:  # somebody reads `--help | head`
