@@ -33,7 +33,7 @@ extras = {
     "gym": ["gym==0.26.2"],
     "plot": ["matplotlib>=3.9"],
     "gpu": ["tensorflow[and-cuda]>=2.21"],
-    "test": ["hypothesis", "pytest", "pytest-timeout", "ruff"],
+    "test": ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff"],
 }
 
 setuptools.setup(

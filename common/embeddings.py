@@ -64,7 +64,8 @@ class ConvLSTM:
         state = layers.glorot(rng, [*kernel, filters, 4 * filters])
         size = int(np.prod(self._cell_shape))
         projection = rng.standard_normal((size, SIZE), np.float32) / np.sqrt(SIZE)
-        self._inputs, self._state = tf.constant(inputs), tf.constant(state)
+        self._inputs = tf.constant(inputs / 255)  # for images in bytes
+        self._state = tf.constant(state)
         self._projection = tf.constant(projection, tf.float32)
         self._read_graph = tf.function(
             self._read,
@@ -91,7 +92,7 @@ class ConvLSTM:
 
     def _read(self, images: tf.Tensor) -> tf.Tensor:
         """The images' share of the gates, for all steps at once."""
-        images = tf.cast(images, tf.float32) / 255.0
+        images = tf.cast(images, tf.float32)
         return tf.nn.conv2d(images, self._inputs, self._stride, "VALID")
 
     def _run(self, inputs: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

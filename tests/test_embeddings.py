@@ -59,7 +59,7 @@ def test_the_cell_state_equals_a_plain_recursion_in_numpy():
     embed = make(filters=2, kernel_size=3)
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (3, 64, 64, 3), np.uint8)
-    kernel, recurrent = embed._inputs.numpy(), embed._state.numpy()
+    kernel, recurrent = embed._inputs.numpy(), embed._state.numpy()  # of bytes
 
     def convolve(x, w, stride):
         view = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (0, 1))
@@ -70,7 +70,7 @@ def test_the_cell_state_equals_a_plain_recursion_in_numpy():
 
     hidden = cell = np.zeros((21, 21, 2))
     for image in images:
-        gates = convolve(image / 255, kernel, 3)
+        gates = convolve(image, kernel, 3)
         gates += convolve(np.pad(hidden, ((1, 1), (1, 1), (0, 0))), recurrent, 1)
         write, forget, candidate, read = np.split(gates, 4, -1)
         cell = sigmoid(forget + 1) * cell + sigmoid(write) * np.tanh(candidate)

@@ -163,6 +163,16 @@ def test_a_mean_buffer_keeps_few_values_unread():
 # Timing.
 
 
+def test_a_clock_that_jumps_back_gives_no_negative_speed():
+    clock = Clock()
+    progress = timing.Progress(1000, clock=clock)
+    for now, step in ((10.0, 0), (20.0, 100), (5.0, 200), (6.0, 300)):
+        clock.now = now
+        progress.update(step)
+        assert progress.fps >= 0
+        assert progress.left is None or progress.left >= 0
+
+
 def test_a_timer_adds_up_each_section_and_resets():
     clock = Clock()
     timer = timing.Timer(clock)
