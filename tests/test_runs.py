@@ -184,6 +184,5 @@ def test_memory_stays_flat_over_fifty_updates(tmp_path, monkeypatch):
     monkeypatch.setattr(learner.Learner, "update", measured)
     dummies.run(tmp_path, dummies.Tapes(1), steps=1300, train_every=5)
     assert list(sizes) == [50, 100, 150, 200, 250]
-    # A leak grows in every stretch; what the allocator does once, does not.
-    growth = np.diff([sizes[count] for count in sizes])[1:]
-    assert growth.min() < 1e6, growth
+    # 40 kB an update at most; what the allocator takes once stays below.
+    assert sizes[250] - sizes[100] < 6e6, sizes
