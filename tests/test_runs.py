@@ -1,8 +1,9 @@
 """Whole runs with the real agent: metrics, reproducibility, graphs, resuming."""
 
-import gc
-import os
+import json
 import pathlib
+import subprocess
+import sys
 
 import dummies
 import numpy as np
@@ -164,25 +165,21 @@ def test_a_reward_beyond_all_numbers_is_named_and_saved(tmp_path):
     assert np.load(path)["reward"].max() == np.float32(1e38)
 
 
-def resident():
-    """Bytes of memory that this process holds."""
-    pages = pathlib.Path("/proc/self/statm").read_text().split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
-
-
 @pytest.mark.slow
-def test_memory_stays_flat_over_fifty_updates(tmp_path, monkeypatch):
-    sizes = {}
-    update = learner.Learner.update
-
-    def measured(self, step):
-        update(self, step)
-        if self.updates % 50 == 0:
-            gc.collect()
-            sizes[self.updates] = resident()
-
-    monkeypatch.setattr(learner.Learner, "update", measured)
-    dummies.run(tmp_path, dummies.Tapes(1), steps=1300, train_every=5)
-    assert list(sizes) == [50, 100, 150, 200, 250]
-    # 40 kB an update at most; what the allocator takes once stays below.
-    assert sizes[250] - sizes[100] < 6e6, sizes
+def test_memory_and_traces_stay_flat_over_four_tasks(tmp_path):
+    program = pathlib.Path(__file__).with_name("steady.py")
+    output = subprocess.run(
+        [sys.executable, str(program), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    result = json.loads(output.splitlines()[-1])
+    assert result["traces"]["train_graph"] == 1
+    assert result["traces"]["policy_graph"] == 2  # collecting, evaluating
+    sizes = np.array(result["sizes"])  # at every 50th update
+    assert len(sizes) >= 40
+    # Growth over 150 updates, most of the time: the allocator may take some at once.
+    # A leak of 5 kB an update, planted, is seen; without one it is 0.7 kB.
+    growth = np.median(sizes[13:] - sizes[10:-3]) / 150
+    assert growth < 2500, sizes.tolist()
