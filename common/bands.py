@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 SAMPLES = 1000  # resampled sets of seeds behind a confidence interval
-_BINS = 50  # chosen where none are asked for and the seeds have different x
+_BINS = 50  # where no width is asked for
 
 
 class Band(NamedTuple):
@@ -94,11 +94,16 @@ def bin_points(points: np.ndarray, width: float) -> np.ndarray:
 
 
 def bin_width(seeds: Sequence[np.ndarray], bins: float) -> float:
-    """`bins` if above 0; else a 50th of the longest seed if they differ in x, or 0."""
+    """`bins` if that is above 0, else a width that suits the seeds.
+
+    That is a 50th of the longest seed if they differ in x or have more than 100 points;
+    0, which leaves all points, if they do not, or for a single seed.
+    """
     first = seeds[0][:, 0]
-    if bins > 0 or all(np.array_equal(first, points[:, 0]) for points in seeds):
+    alike = all(np.array_equal(first, points[:, 0]) for points in seeds)
+    if bins > 0 or len(seeds) == 1 or (alike and len(first) <= 2 * _BINS):
         return max(bins, 0.0)
-    return max(points[:, 0].max() for points in seeds) / _BINS or 1.0
+    return max(points[-1, 0] for points in seeds) / _BINS or 1.0
 
 
 def align(seeds: Sequence[np.ndarray], bins: float) -> tuple[np.ndarray, np.ndarray]:
@@ -119,8 +124,7 @@ def aggregate(
 
     Args:
       seeds: points [n, 2] of each seed, x rising.
-      bins: width in x over which values are averaged; 0 takes the points as they are if
-        all seeds have the same x, else 50 bins.
+      bins: width in x over which values are averaged; 0 chooses, see `bin_width`.
       rule: the centre and the band; see `parse_rule`.
     """
     xs, values = align(seeds, bins)

@@ -32,6 +32,7 @@ _NO_METHOD = re.compile(
     r"logdir|tag|seed|task|tasks|num_tasks|env|steps|(log|eval|checkpoint|wandb)[_.].*"
     r"|resume|overwrite|force|envs_parallel|unroll|jit|jit_compile"
 )
+ALL_TASKS = "all_tasks"  # stands for the task of a metric over several
 _SEED = re.compile(r"(?:^|(?<=[_-]))(?:s|seed[_-]?)(\d+)(?:[_-]|$)")
 
 
@@ -209,23 +210,29 @@ def _settings(path: pathlib.Path, known: dict[str, dict]) -> dict[str, Any]:
 
 
 def _split_methods(runs: list[Run]) -> list[Run]:
-    """Gives runs of one name another one where their configurations differ."""
+    """Gives runs of one name another one where their configurations differ.
+
+    A key that only some of them have is no difference: versions add keys.
+    """
     groups: dict[tuple, list[Run]] = {}
     for run in runs:
         key = (run.tasks, run.method) if run.settings else run.path
         groups.setdefault(key, []).append(run)
     names: dict[pathlib.Path, str] = {}
     for group in groups.values():
-        keys = sorted(set.intersection(*(set(run.settings) for run in group)))
-        keys = [key for key in keys if not _NO_METHOD.fullmatch(key)]
-        differing = [k for k in keys if len({str(r.settings[k]) for r in group}) > 1]
+        values: dict[str, set[str]] = {}
+        for run in group:
+            for key, value in run.settings.items():
+                values.setdefault(key, set()).add(str(value))
+        keys = [key for key in values if len(values[key]) > 1]
+        differing = [key for key in keys if not _NO_METHOD.fullmatch(key)]
         if differing:
             _LOG.warning(
                 "Runs called %r differ in %s; each gets a line of its own.",
                 *(group[0].method, ", ".join(differing)),
             )
         for run in group:
-            parts = [f"{key}={run.settings[key]}" for key in differing]
+            parts = [f"{key}={run.settings.get(key, 'unset')}" for key in differing]
             names[run.path] = run.method + (f" ({', '.join(parts)})" if parts else "")
     return [replace(run, method=names[run.path]) for run in runs]
 
@@ -241,7 +248,7 @@ def curves_of(runs: Iterable[Run], metric: str) -> list[Curve]:
     for run in runs:
         found = [(run.task(k), f"{metric}_{k}") for k in run.indices(metric)]
         if not found and metric in run.log.series:
-            name = "all_tasks" if run.continual else run.task(0)
+            name = ALL_TASKS if run.continual else run.task(0)
             found = [(name, metric)]
         if not found:
             _LOG.warning("%s: has no values of %s.", run.path, metric)

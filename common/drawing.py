@@ -5,6 +5,7 @@ import pathlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import matplotlib
 import matplotlib.artist
@@ -16,7 +17,7 @@ import matplotlib.patches
 import matplotlib.ticker
 import numpy as np
 
-from common import bands, scores
+from common import bands, curves, scores
 from common import panels as panels_lib
 
 # Okabe and Ito's colours, told apart by colour-blind readers; yellow comes late.
@@ -48,9 +49,9 @@ INK = "#555555"  # of reference scores and of the intervals of training
 LABELS = {
     "published": "DreamerV2 (published)",
     "published_schedules": "DreamerV2 with schedules (published)",
-    "nosched": "DreamerV2, other seeds (published)",
+    "nosched": "DreamerV2 nosched (published)",
     "montezuma": "DreamerV2 for Montezuma (published)",
-    "all_tasks": "All tasks",
+    curves.ALL_TASKS: "All tasks",
     "step": "environment steps",
 }
 BAND_WORDS = {
@@ -83,6 +84,13 @@ class Look:
 PLAIN = Look()
 
 
+class Stroke(NamedTuple):
+    """Colour and dashes of a line."""
+
+    color: str
+    dashes: str | tuple = "-"
+
+
 def draw(
     panels: Sequence[panels_lib.Panel],
     xaxis: str,
@@ -106,18 +114,19 @@ def draw(
             (max(columns * width, 4.6), rows * height + 0.4), layout="constrained"
         )
         grid = figure.subplots(rows, columns, squeeze=False)
-        colors = _colors(panels, look)
+        strokes = _strokes(panels, look)
         lines = list(dict.fromkeys(name for panel in panels for name in panel.lines))
         titles = _titles(panels, look)
         for axes, panel, title in zip(grid.flat, panels, titles, strict=False):
-            _draw_panel(axes, panel, colors, lines)
+            _draw_panel(axes, panel, strokes, lines)
             _trim(axes, look, "success" in yaxis)
             axes.set_title(title, loc="left", fontsize=_fit(title, width))
         for axes in grid.flat[len(panels) :]:
             axes.remove()
-        figure.supxlabel(_words(xaxis, look), fontsize="medium")
+        for axes in grid.flat[max(len(panels) - columns, 0) : len(panels)]:
+            axes.set_xlabel(_words(xaxis, look))
         figure.supylabel(_words(yaxis, look), fontsize="medium")
-        _legend(figure, _handles(panels, colors, lines, rule, look))
+        _legend(figure, _handles(panels, strokes, lines, rule, look))
     return figure
 
 
@@ -130,8 +139,8 @@ def _layout(count: int, look: Look) -> tuple[int, int, tuple[float, float]]:
     return columns, -(-count // columns), look.size or size
 
 
-def _colors(panels: Sequence[panels_lib.Panel], look: Look) -> dict[str, str]:
-    """Method -> colour; greys for the published ones beside others."""
+def _strokes(panels: Sequence[panels_lib.Panel], look: Look) -> dict[str, Stroke]:
+    """How to draw each method; greys for the published ones beside others."""
     methods = dict.fromkeys(method for panel in panels for method in panel.joined)
     own = [method for method in methods if method not in scores.PUBLISHED]
     others = [method for method in methods if method in scores.PUBLISHED]
@@ -144,8 +153,10 @@ def _colors(panels: Sequence[panels_lib.Panel], look: Look) -> dict[str, str]:
                 f"{color!r} is no colour; choose from {', '.join(PALETTES)}, or give "
                 "colours such as red or #0072B2."
             )
-    colors = dict(zip(own or others, itertools.cycle(palette), strict=False))
-    return {**dict(zip(others, itertools.cycle(GREYS), strict=False)), **colors}
+    styles = [Stroke(c, d) for d in ("-", *DASHES) for c in palette]
+    strokes = dict(zip(own or others, itertools.cycle(styles), strict=False))
+    greys = dict(zip(others, map(Stroke, itertools.cycle(GREYS)), strict=False))
+    return {**strokes, **greys} if own else strokes
 
 
 def _titles(panels: Sequence[panels_lib.Panel], look: Look) -> list[str]:
@@ -182,16 +193,20 @@ def _fit(title: str, width: float) -> float:
 def _draw_panel(
     axes: matplotlib.axes.Axes,
     panel: panels_lib.Panel,
-    colors: Mapping[str, str],
+    strokes: Mapping[str, Stroke],
     lines: Sequence[str],
 ) -> None:
     for start, end in panel.intervals:
-        axes.axvspan(start, end, color=INK, alpha=0.10, linewidth=0)
+        if panel.name == curves.ALL_TASKS:
+            axes.axvline(start, color=INK, linewidth=0.8, alpha=0.6 * (start > 0))
+        else:
+            axes.axvspan(start, end, color=INK, alpha=0.10, linewidth=0)
     for name, value in panel.lines.items():
         style = DASHES[lines.index(name) % len(DASHES)]
         axes.axhline(value, color=INK, linewidth=1.0, linestyle=style)
     for method, band in panel.joined.items():
-        color, (xs, mid, low, high) = colors[method], band
+        xs, mid, low, high = band
+        color, dashes = strokes[method]
         above = method not in scores.PUBLISHED
         if (high > low).any():
             axes.fill_between(
@@ -201,7 +216,7 @@ def _draw_panel(
             axes.plot(xs, mid, ".", markersize=2.5, alpha=0.35, color=color)
             mid = running_mean(mid, len(xs) // 20)
         marker = "o" if len(xs) < 25 else ""
-        style = {"marker": marker, "linewidth": 1.6, "markersize": 3}
+        style = {"marker": marker, "markersize": 3, "linewidth": 1.6, "ls": dashes}
         axes.plot(xs, mid, **style, color=color, zorder=2.1 + above)
 
 
@@ -215,6 +230,9 @@ def running_mean(values: np.ndarray, width: int) -> np.ndarray:
 def _trim(axes: matplotlib.axes.Axes, look: Look, success: bool) -> None:
     """Limits and ticks."""
     axes.margins(x=0.02)
+    low, high = axes.get_xlim()
+    if -0.1 * high < low < 0.3 * high:
+        axes.set_xlim(-0.015 * high, high)  # the beginning belongs to the curve
     if look.xlim:
         axes.set_xlim(look.xlim)
     if look.ylim:
@@ -222,8 +240,8 @@ def _trim(axes: matplotlib.axes.Axes, look: Look, success: bool) -> None:
     elif success:
         axes.set_ylim(-0.04, 1.04)
     for axis, count in ((axes.xaxis, 4), (axes.yaxis, 5)):
-        steps = [1, 2, 2.5, 5, 10]
-        axis.set_major_locator(matplotlib.ticker.MaxNLocator(count, steps=steps))
+        locator = matplotlib.ticker.MaxNLocator(count, steps=[1, 2, 2.5, 5, 10])
+        axis.set_major_locator(locator)
         axis.set_major_formatter(matplotlib.ticker.FuncFormatter(_short))
 
 
@@ -237,7 +255,7 @@ def _short(value: float, _: int | None = None) -> str:
 
 def _handles(
     panels: Sequence[panels_lib.Panel],
-    colors: Mapping[str, str],
+    strokes: Mapping[str, Stroke],
     lines: Sequence[str],
     rule: bands.Rule,
     look: Look,
@@ -245,20 +263,25 @@ def _handles(
     """What the legend explains: methods, bands, reference scores, intervals."""
     line, patch = matplotlib.lines.Line2D, matplotlib.patches.Patch
     handles = []
-    for method, color in colors.items():
+    for method, (color, dashes) in strokes.items():
         count = max(len(panel.seeds.get(method, ())) for panel in panels)
         label = look.labels.get(method) or LABELS.get(method, method)
         label += f", {count} seed{'s' * (count > 1)}"
         if method:
-            handles.append(line([], [], color=color, lw=2, label=label))
+            handles.append(line([], [], color=color, ls=dashes, lw=2, label=label))
     every = [band for panel in panels for band in panel.joined.values()]
     if any((band.high > band.low).any() for band in every):
         label = f"{rule.center}, {_band_words(rule)}"
+        label += " (over tasks: 95 % interval)" * any(panel.tasks for panel in panels)
         handles.append(patch(color=INK, alpha=0.25, lw=0, label=label))
     for name, style in zip(lines, itertools.cycle(DASHES), strict=False):
         label = look.labels.get(name, name.replace("_", " "))
         handles.append(line([], [], color=INK, lw=1, ls=style, label=label))
-    if any(panel.intervals for panel in panels):
+    trained = [panel.name for panel in panels if panel.intervals]
+    if curves.ALL_TASKS in trained:
+        label = "change of task"
+        handles.append(line([], [], color=INK, lw=0.8, alpha=0.6, label=label))
+    if set(trained) - {curves.ALL_TASKS}:
         label = "training on this task"
         handles.append(patch(color=INK, alpha=0.10, lw=0, label=label))
     return handles

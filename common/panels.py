@@ -118,12 +118,16 @@ def of_tasks(
 def training_intervals(
     runs: Iterable[curves.Run],
 ) -> dict[str, list[tuple[float, float]]]:
-    """Task -> where it was trained, of the first continual run that knows."""
+    """Task -> where it was trained, of the first continual run that knows.
+
+    ALL_TASKS has all of these intervals.
+    """
     found: dict[str, list[tuple[float, float]]] = {}
     for run in runs:
         ours: dict[str, list[tuple[float, float]]] = {}
         for k, start, end in run.intervals() if run.continual else ():
-            ours.setdefault(run.task(k), []).append((start, end))
+            for task in (run.task(k), curves.ALL_TASKS):
+                ours.setdefault(task, []).append((start, end))
         found = {**ours, **found}
     return found
 
