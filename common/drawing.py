@@ -71,6 +71,9 @@ class Look:
       ylim: the same for y.
       labels: task, method or metric -> what to call it.
       palette: a name from PALETTES, or colours.
+
+    Raises:
+      ValueError: a colour is none.
     """
 
     cols: int = 0
@@ -79,6 +82,19 @@ class Look:
     ylim: tuple[float, float] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     palette: Sequence[str] = ("okabe",)
+
+    def __post_init__(self) -> None:
+        for color in self.colors:
+            if not matplotlib.colors.is_color_like(color):
+                raise ValueError(
+                    f"{color!r} is no colour; choose from {', '.join(PALETTES)}, or "
+                    "give colours such as red or #0072B2."
+                )
+
+    @property
+    def colors(self) -> Sequence[str]:
+        """The colours of the palette."""
+        return PALETTES.get(self.palette[0], self.palette)
 
 
 PLAIN = Look()
@@ -144,16 +160,7 @@ def _strokes(panels: Sequence[panels_lib.Panel], look: Look) -> dict[str, Stroke
     methods = dict.fromkeys(method for panel in panels for method in panel.joined)
     own = [method for method in methods if method not in scores.PUBLISHED]
     others = [method for method in methods if method in scores.PUBLISHED]
-    palette = look.palette
-    if len(palette) == 1 and palette[0] in PALETTES:
-        palette = PALETTES[palette[0]]
-    for color in palette:
-        if not matplotlib.colors.is_color_like(color):
-            raise ValueError(
-                f"{color!r} is no colour; choose from {', '.join(PALETTES)}, or give "
-                "colours such as red or #0072B2."
-            )
-    styles = [Stroke(c, d) for d in ("-", *DASHES) for c in palette]
+    styles = [Stroke(c, d) for d in ("-", *DASHES) for c in look.colors]
     strokes = dict(zip(own or others, itertools.cycle(styles), strict=False))
     greys = dict(zip(others, map(Stroke, itertools.cycle(GREYS)), strict=False))
     return {**strokes, **greys} if own else strokes
@@ -164,7 +171,8 @@ def _titles(panels: Sequence[panels_lib.Panel], look: Look) -> list[str]:
     for panel in panels:
         title = look.labels.get(panel.name) or LABELS.get(panel.name)
         title = title or _natural(panel.name)
-        title += f", {len(panel.tasks)} tasks" if panel.tasks else ""
+        count = len(panel.tasks)
+        title += f", {count} task{'s' * (count > 1)}" if count else ""
         titles.append(title)
     return [
         title if titles.count(title) == 1 else panel.name

@@ -33,14 +33,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = _parser()
     args = parser.parse_args(argv)
     try:
-        return _run(args)
-    except (ValueError, re.error) as error:
+        look, rule, baselines = _check(args)
+    except ValueError as error:
         parser.error(str(error))
+    return _run(args, look, rule, baselines)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     some = {"nargs": "+", "default": []}
     group = parser.add_argument_group("what is drawn")
@@ -74,17 +77,33 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(args: argparse.Namespace) -> int:
+def _check(
+    args: argparse.Namespace,
+) -> tuple[drawing.Look, bands.Rule, list[str]]:
+    """Look, rule and names of the baselines; ValueError if a flag is wrong."""
+    for flag in ("tasks", "methods", "baselines"):
+        for pattern in getattr(args, flag):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"--{flag} {pattern}: {error}") from error
+    for name in args.stats:
+        scores.having_references(name, ())
+    if not args.indir and not args.baselines:
+        raise ValueError("Give --indir with runs, or --baselines published.")
     look = drawing.Look(
         *(args.cols, args.size, args.xlim, args.ylim),
         *(_labels(args.labels), args.palette),
     )
-    rule = bands.parse_rule(args.agg)
-    baselines = panels.match_baselines(args.baselines)
-    if not args.indir and not baselines:
-        raise ValueError("Give --indir with runs, or --baselines published.")
-    for name in args.stats:
-        scores.having_references(name, ())  # a wrong name ends here
+    return look, bands.parse_rule(args.agg), panels.match_baselines(args.baselines)
+
+
+def _run(
+    args: argparse.Namespace,
+    look: drawing.Look,
+    rule: bands.Rule,
+    baselines: Sequence[str],
+) -> int:
     runs = curves.load_runs(args.indir, args.xaxis, args.yaxis)
     own = curves.curves_of(runs, args.yaxis)
     own = panels.choose(own, args.tasks, args.methods)
