@@ -107,14 +107,19 @@ def bin_width(seeds: Sequence[np.ndarray], bins: float) -> float:
 
 
 def align(seeds: Sequence[np.ndarray], bins: float) -> tuple[np.ndarray, np.ndarray]:
-    """Brings points [n, 2] of each seed to common x: x [m] and values [S, m]."""
+    """Brings points [n, 2] of each seed to common x [m] and values [S, m]."""
     width = bin_width(seeds, bins)
     binned = [bin_points(points, width) for points in seeds]
     xs = np.unique(np.concatenate([points[:, 0] for points in binned]))
     values = np.full((len(binned), len(xs)), np.nan)
     for row, points in zip(values, binned, strict=True):
         row[np.searchsorted(xs, points[:, 0])] = points[:, 1]
-    return xs, values
+    return until_end(xs, seeds), values
+
+
+def until_end(xs: np.ndarray, seeds: Sequence[np.ndarray]) -> np.ndarray:
+    """The ends of bins [m], the last of them not beyond the last point of all seeds."""
+    return np.minimum(xs, max(points[-1, 0] for points in seeds))
 
 
 def aggregate(

@@ -54,6 +54,7 @@ LABELS = {
     curves.ALL_TASKS: "All tasks",
     "step": "environment steps",
 }
+CENTER_WORDS = {"iqm": "interquartile mean"}
 BAND_WORDS = {
     **{"std": "standard deviation", "iqr": "middle half of the seeds"},
     **{"minmax": "lowest to highest seed", "ci": "95 % interval"},
@@ -279,9 +280,11 @@ def _handles(
             handles.append(line([], [], color=color, ls=dashes, lw=2, label=label))
     every = [band for panel in panels for band in panel.joined.values()]
     if any((band.high > band.low).any() for band in every):
-        label = f"{rule.center}, {_band_words(rule)}"
-        label += " (over tasks: 95 % interval)" * any(panel.tasks for panel in panels)
+        label = f"{CENTER_WORDS.get(rule.center, rule.center)}, {_band_words(rule)}"
         handles.append(patch(color=INK, alpha=0.25, lw=0, label=label))
+        if any(panel.tasks for panel in panels):
+            label = "over tasks: 95 % interval"
+            handles.append(patch(color=INK, alpha=0.25, lw=0, label=label))
     for name, style in zip(lines, itertools.cycle(DASHES), strict=False):
         label = look.labels.get(name, name.replace("_", " "))
         handles.append(line([], [], color=INK, lw=1, ls=style, label=label))
@@ -306,11 +309,14 @@ def _band_words(rule: bands.Rule) -> str:
 def _legend(
     figure: matplotlib.figure.Figure, handles: Sequence[matplotlib.artist.Artist]
 ) -> None:
-    """Puts the legend below the panels."""
+    """Puts the legend below the panels, in as few rows as fit."""
+    sizes = [0.075 * len(handle.get_label()) + 0.6 for handle in handles]  # inches
+    for columns in range(len(sizes), 0, -1):
+        rows = -(-len(sizes) // columns)
+        widths = [max(sizes[i : i + rows]) for i in range(0, len(sizes), rows)]
+        if sum(widths) <= figure.get_figwidth() or columns == 1:
+            break
     if handles:
-        longest = max(len(handle.get_label()) for handle in handles)
-        fit = int(figure.get_figwidth() / (0.075 * longest + 0.5))
-        columns = max(1, min(len(handles), fit))
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 

@@ -69,18 +69,25 @@ def match_baselines(patterns: Sequence[str]) -> list[str]:
 
 
 def add_baselines(
-    own: Sequence[curves.Curve], baselines: Sequence[str], tasks: Sequence[str]
+    own: Sequence[curves.Curve],
+    baselines: Sequence[str],
+    tasks: Sequence[str],
+    whole: bool = False,
 ) -> list[curves.Curve]:
     """The published curves of the tasks of one's own runs, or of all if there are none.
 
-    Beside runs of one's own they end where the longest of these does, but not before a
-    20th of their length.
+    Args:
+      own: curves of one's own runs.
+      baselines: which of the published methods.
+      tasks: patterns that choose tasks where there are no runs.
+      whole: keeps all of them. Otherwise they end where the longest of one's own runs
+        does, but not before a 20th of their length.
     """
     found = [curve for curve in scores.published() if curve.method in baselines]
     if not own:
         return choose(found, tasks, ())
     names = {curve.task for curve in own}
-    end = max(curve.points[-1, 0] for curve in own)
+    end = math.inf if whole else max(curve.points[-1, 0] for curve in own)
     return [
         cut(curve, (-math.inf, max(end, _LEAST * curve.points[-1, 0])))
         for curve in found

@@ -109,7 +109,9 @@ def _run(
     own = panels.choose(own, args.tasks, args.methods)
     found = list(own)
     if own or not args.indir:
-        found += panels.add_baselines(own, baselines, args.tasks)
+        found += panels.add_baselines(own, baselines, args.tasks, bool(args.xlim))
+    if own and args.bins > (end := max(curve.points[-1, 0] for curve in own)):
+        _LOG.warning("--bins %g leaves one value: the runs end at %g.", args.bins, end)
     if args.xlim:
         found = [panels.cut(curve, args.xlim) for curve in found]
     intervals = panels.training_intervals(runs)
@@ -124,7 +126,7 @@ def _run(
     asked = {"xaxis": args.xaxis, "yaxis": args.yaxis, "bins": args.bins}
     content = {**asked, **rule._asdict(), **panels.to_json(figure)}
     path.with_suffix(".json").write_text(json.dumps(content) + "\n")
-    print(f"Drew {len(own)} curves of {len(runs)} runs: {path} and .json")
+    print(f"Drew {len(figure)} panels with {len(runs)} runs: {path} and .json")
     return 0
 
 

@@ -101,9 +101,8 @@ def curve_over_tasks(
     Raises:
       ValueError: an unknown statistic.
     """
-    width = bands.bin_width(
-        [points for seeds in tasks.values() for points in seeds], bins
-    )
+    all_seeds = [points for seeds in tasks.values() for points in seeds]
+    width = bands.bin_width(all_seeds, bins)
     binned = {
         task: [bands.bin_points(points, width) for points in seeds]
         for task, seeds in tasks.items()
@@ -122,7 +121,7 @@ def curve_over_tasks(
     mid = low = high = _reduce(name, values)
     if len(values) > 1:
         low, high = bands.bootstrap(values, lambda v: _reduce(name, v), _SAMPLES)
-    return bands.Band(xs, mid, low, high)
+    return bands.Band(bands.until_end(xs, all_seeds), mid, low, high)
 
 
 def having_references(name: str, tasks: Iterable[str]) -> list[str]:

@@ -22,6 +22,7 @@ def test_bins_average_what_lies_before_their_end():
     points = np.array([[0, 8.0], [1, 1.0], [10, 3.0], [11, 5.0], [40, 7.0]])
     assert bands.bin_points(points, 10).tolist() == [[0, 8], [10, 2], [20, 5], [40, 7]]
     assert bands.bin_points(points, 0) is points
+    assert bands.aggregate([points, points[:3]], 30).xs.tolist() == [0, 30, 40]
     wide = bands.bin_points(points[1:], 1e6)
     assert wide.tolist() == [[1e6, 4]]
 

@@ -184,6 +184,20 @@ def test_published_curves_stand_beside_own_runs_of_the_same_task_only(tmp_path, 
     assert max(ends) == 10e6, "as far as the run, but a 20th of it at least"
 
 
+def test_limits_of_x_show_all_of_the_published_curves(tmp_path, show):
+    write(tmp_path / "atari_pong/me/1", [{"step": 5e6, "eval_return": 3}])
+    words = ("--baselines", "published$", "--xlim", 0, 5e7)
+    _, content = show("--indir", tmp_path, *words)
+    assert max(run["xs"][-1] for run in content["runs"]) == 5e7
+
+
+def test_bins_longer_than_the_runs_are_a_warning(tmp_path, show, caplog):
+    write_runs(tmp_path, ("a",), ("one",))
+    _, content = show("--indir", tmp_path, "--bins", 1e6)
+    assert content["bands"][0]["xs"] == [0, 9]
+    assert "1e+06" in caplog.text and " 9." in caplog.text
+
+
 def test_without_runs_the_published_curves_of_the_tasks_are_drawn(show):
     figure, content = show("--baselines", "published$", "--tasks", "dmc_walker")
     assert titles(figure) == ["Walker Run", "Walker Stand", "Walker Walk"]
@@ -223,7 +237,7 @@ def test_the_json_has_what_is_drawn(tmp_path, show):
     (entry,) = content["bands"]
     assert line.get_xydata().T.tolist() == [entry["xs"], entry["mid"]]
     assert entry == {
-        **{"task": "a", "method": "one", "seeds": 2, "xs": [0, 10]},
+        **{"task": "a", "method": "one", "seeds": 2, "xs": [0, 9]},
         **{"mid": [0.5, 7.5], "low": [0, 7], "high": [1, 8]},
     }
     assert content["runs"][1] == {
