@@ -41,8 +41,8 @@ def choose(
 ) -> list[curves.Curve]:
     """The curves whose task and method match one of the patterns (searched for).
 
-    They come sorted by task, and by method in the order of the first pattern that
-    matches. No patterns match everything.
+    They come in the order of the first pattern that matches, by task, then by method.
+    No patterns match everything and leave the order.
     """
 
     def place(name: str, patterns: Sequence[str]) -> int:

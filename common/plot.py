@@ -126,7 +126,7 @@ def _run(
     asked = {"xaxis": args.xaxis, "yaxis": args.yaxis, "bins": args.bins}
     content = {**asked, **rule._asdict(), **panels.to_json(figure)}
     path.with_suffix(".json").write_text(json.dumps(content) + "\n")
-    print(f"Drew {len(figure)} panels with {len(runs)} runs: {path} and .json")
+    print(f"Panels: {len(figure)}, runs: {len(runs)}, written: {path} and .json")
     return 0
 
 

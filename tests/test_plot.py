@@ -94,9 +94,10 @@ def test_a_continual_run_has_a_panel_for_each_task_shaded_where_it_was_trained(
 
 def test_patterns_choose_tasks_and_methods_and_their_order(tmp_path, show):
     write_runs(tmp_path, ("a", "b", "c"), ("x", "y", "z"))
-    words = ("--tasks", "c", "a", "--methods", "z|y")
+    words = ("--tasks", "c", "a", "--methods", "z", "y")
     figure, content = show("--indir", tmp_path, *words)
     assert titles(figure) == ["C", "A"]
+    assert legend(figure)[:2] == ["z, 2 seeds", "y, 2 seeds"]
     assert {run["method"] for run in content["runs"]} == {"y", "z"}
 
 
