@@ -45,6 +45,7 @@ setuptools.setup(
     license="MIT",
     python_requires=">=3.11,<3.13",
     packages=["dreamerv2", "common", "common.envs", "gym_minigrid"],
+    package_data={"common": ["published/*"]},
     py_modules=["train_minigrid"],
     install_requires=[
         "cloudpickle",

@@ -14,11 +14,13 @@ Base (NumPy and the standard library, no TensorFlow, no environment library):
   `dashboards` TensorBoard and wandb (imported only when used).
 - `timing`: seconds by section, speed, time left.
 - `continual_metrics`: performance, forgetting, transfer, intervals.
+- `curves`: learning curves read from the logs of many runs; `bands` joins seeds,
+  `scores` has published curves and statistics over tasks, `panels` what a figure shows.
 
 Environments: `envs`, one file for each suite, imported only when used.
 
 TensorFlow: `tfutils`, `dists`, `layers`, `nets` and `perception` (encoder, decoder),
 `optim`, `embeddings`.
 
-On its own: `plot`, a script that imports nothing from this repository.
+Matplotlib: `drawing` and `plot`, a script.
 """
