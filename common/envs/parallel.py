@@ -22,6 +22,7 @@ from common.envs import base
 
 Constructor = Callable[[], base.Env]
 Promise = Callable[[], Any]
+START_SECONDS = 120  # that a process has for its imports, however short of patience
 CLOSE_SECONDS = 5  # that a process has for closing its environment
 
 
@@ -103,12 +104,12 @@ class ProcessEnv(AsyncEnv):
         Args:
           constructor: Makes the environment; anything that cloudpickle takes, lambdas
             and functions of the main script included.
-          patience: Seconds after which waiting for an answer ends in a WorkerError;
-            None waits for ever.
+          patience: Seconds after which waiting for an answer ends in ProcessLost, but
+            START_SECONDS at least for the first; None waits for ever.
         """
         import cloudpickle
 
-        self._patience = patience
+        self._patience = patience and max(patience, START_SECONDS)
         self._unread = 0  # answers under way
         self._pipe, self._process = _start_worker()
         self._closer = weakref.finalize(self, _stop, self._pipe, self._process)
@@ -116,6 +117,7 @@ class ProcessEnv(AsyncEnv):
             self._pipe.send(sys.path)
             built = self._send("construct", cloudpickle.dumps(constructor))
             self.obs_specs, self.act_spec = built()
+            self._patience = patience
         except BaseException:
             self.close()
             raise
