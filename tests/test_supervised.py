@@ -1,6 +1,5 @@
 """Environments whose process is watched: crashes, hangs and leaks end no run."""
 
-import ctypes
 import functools
 import logging
 import os
@@ -8,81 +7,15 @@ import pathlib
 import re
 import signal
 import tempfile
-import time
 
 import numpy as np
 import pytest
+import shaky
 
-from common import driver, specs
+from common import driver
 from common.envs import parallel, supervised
 
 BLOCK = 2**20  # bytes
-
-
-class Shaky:
-    """Observes its seed and step count; goes wrong in the way that an action names.
-
-    Attributes:
-      keeps: Resets so far, which outlive episodes and processes.
-    """
-
-    obs_specs = {"vector": specs.ArraySpec((2,), np.dtype(np.float32))}
-    act_spec = specs.ActionSpec(2, discrete=False)
-
-    def __init__(self, length=4, leak=0, evil_seeds=(), marker=None):
-        self.length, self.leak, self.evil_seeds = length, leak, evil_seeds
-        self.marker = marker
-        self.keeps, self.leaked = 0, []
-
-    def reset(self, seed=None):
-        if seed in self.evil_seeds:
-            raise KeyError(f"no level of seed {seed}")
-        if self.marker and not self.marker.exists():
-            self.marker.write_text("I was here.")
-            os._exit(3)
-        self.keeps += 1
-        self.leaked.append(b"x" * self.leak)
-        self.seed, self.count = seed or 0, 0
-        return self._transition(0.0)
-
-    def step(self, action):
-        fault = FAULTS.get(int(action[0]))
-        if fault:
-            fault()
-        self.count += 1
-        return self._transition(1.0)
-
-    def _transition(self, reward):
-        return {
-            "vector": np.array([self.seed, self.count], np.float32),
-            "reward": np.float32(reward),
-            "is_first": np.bool_(self.count == 0),
-            "is_last": np.bool_(self.count == self.length),
-            "is_terminal": np.bool_(self.count == self.length),
-            "log_success": np.float32(1),
-        }
-
-    def close(self):
-        self.closed = True
-
-    def get_state(self):
-        return {"keeps": self.keeps}
-
-    def set_state(self, state):
-        self.keeps = state["keeps"]
-
-
-def raise_error():
-    raise ValueError("the dungeon collapsed")
-
-
-FINE, RAISE, CRASH, LEAVE, HANG = (np.array([i, 0], np.float32) for i in range(5))
-FAULTS = {
-    1: raise_error,
-    2: lambda: ctypes.string_at(0),  # reads the address 0: SIGSEGV
-    3: lambda: os._exit(7),
-    4: lambda: time.sleep(60),
-}
 
 
 @pytest.fixture
@@ -92,7 +25,7 @@ def make():
 
     def construct(patience=20.0, growth=8 * BLOCK, failures=3, **options):
         env = supervised.SupervisedEnv(
-            functools.partial(Shaky, **options),
+            functools.partial(shaky.Shaky, **options),
             patience=patience,
             growth=growth,
             failures=failures,
@@ -106,10 +39,12 @@ def make():
 
 
 def test_it_is_an_environment_like_the_one_inside(make):
-    inside, env = Shaky(), make()
-    assert env.obs_specs == Shaky.obs_specs and env.act_spec == Shaky.act_spec
-    expected = [inside.reset(3), *[inside.step(FINE) for _ in range(4)]]
-    seen = [env.reset(3), *[env.step(FINE) for _ in range(4)]]
+    inside, env = shaky.Shaky(), make()
+    assert (
+        env.obs_specs == shaky.Shaky.obs_specs and env.act_spec == shaky.Shaky.act_spec
+    )
+    expected = [inside.reset(3), *[inside.step(shaky.FINE) for _ in range(4)]]
+    seen = [env.reset(3), *[env.step(shaky.FINE) for _ in range(4)]]
     for left, right in zip(expected, seen, strict=True):
         assert {k: v.tolist() for k, v in left.items()} == {
             k: v.tolist() for k, v in right.items()
@@ -121,18 +56,18 @@ def test_it_is_an_environment_like_the_one_inside(make):
 @pytest.mark.parametrize(
     ("fault", "report"),
     [
-        (RAISE, "the dungeon collapsed"),
-        (CRASH, "exit code -11.*\n.*Segmentation fault.*\n(.*\n)*.*test_supervised.py"),
-        (LEAVE, "exit code 7"),
-        (HANG, "has not answered for 0.5 s.*\n(.*\n)*.*test_supervised.py"),
+        (shaky.RAISE, "the dungeon collapsed"),
+        (shaky.CRASH, "exit code -11.*\n.*Segmentation fault.*\n(.*\n)*.*shaky.py"),
+        (shaky.LEAVE, "exit code 7"),
+        (shaky.HANG, "has not answered for 0.5 s.*\n(.*\n)*.*shaky.py"),
     ],
     ids=["raise", "crash", "leave", "hang"],
 )
 def test_a_fault_closes_the_episode_as_truncated(make, caplog, fault, report):
-    env = make(patience=0.5 if fault is HANG else 20.0)
+    env = make(patience=0.5 if fault is shaky.HANG else 20.0)
     env.reset(4)
     env.reset(5)
-    before = env.step(FINE)
+    before = env.step(shaky.FINE)
     pid = env._process.pid
     with caplog.at_level(logging.WARNING):
         tran = env.step(fault)
@@ -149,7 +84,7 @@ def test_a_fault_closes_the_episode_as_truncated(make, caplog, fault, report):
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
     assert env.reset(6)["vector"].tolist() == [6, 0]
-    assert env.step(FINE)["vector"].tolist() == [6, 1]
+    assert env.step(shaky.FINE)["vector"].tolist() == [6, 1]
     assert env.get_state() == {"keeps": 2}  # the first one's and the new one's
 
 
@@ -158,7 +93,7 @@ def test_the_warning_is_given_once_for_each_failure(make, caplog):
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             env.reset(0)
-            env.step(RAISE)
+            env.step(shaky.RAISE)
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == env.restarts == 3
     assert all(f"(failure {i})" in message for i, message in enumerate(told, 1))
@@ -168,10 +103,10 @@ def test_failures_in_a_row_end_in_an_error_with_the_traceback(make):
     env = make()
     for _ in range(2):
         env.reset(0)
-        assert env.step(RAISE)["is_last"]
+        assert env.step(shaky.RAISE)["is_last"]
     env.reset(0)
     with pytest.raises(parallel.WorkerError) as caught:
-        env.step(RAISE)
+        env.step(shaky.RAISE)
     message = str(caught.value)
     assert "failed 3 times" in message and "in raise_error" in message
     assert "ValueError: the dungeon collapsed" in message
@@ -182,9 +117,9 @@ def test_an_episode_that_ends_by_itself_forgives_failures(make):
     env = make(failures=2, length=1)
     for _ in range(3):
         env.reset(0)
-        env.step(RAISE)
+        env.step(shaky.RAISE)
         env.reset(0)
-        assert env.step(FINE)["is_terminal"]
+        assert env.step(shaky.FINE)["is_terminal"]
     assert env.restarts == 3
 
 
@@ -225,7 +160,7 @@ def test_a_process_that_grows_is_replaced_at_a_reset(make):
         assert env.reset(seed)["vector"].tolist() == [seed, 0]
         pids.append(env._process.pid)
         sizes.append(env.resident())
-        env.step(FINE)
+        env.step(shaky.FINE)
     assert env.recycled == len(set(pids)) - 1 >= 2
     assert env.restarts == 0
     most = supervised.SETTLING + 7  # blocks
@@ -247,11 +182,11 @@ def test_environments_work_at_the_same_time_and_one_fault_hurts_one(make):
     told = []
     drv = driver.Driver(envs, lambda env, episode: 10 * env + episode)
     drv.on_step(lambda tran, i: told.append((i, tran["vector"].tolist())))
-    faults = {(1, 2): LEAVE}
+    faults = {(1, 2): shaky.LEAVE}
 
     def policy(obs, state):
         now = (state or 0) + 1
-        return np.stack([faults.get((i, now), FINE) for i in range(3)]), now
+        return np.stack([faults.get((i, now), shaky.FINE) for i in range(3)]), now
 
     drv.run(policy, steps=3 * 5)
     assert [env.restarts for env in envs] == [0, 1, 0]
@@ -274,20 +209,20 @@ def test_an_episode_that_fails_while_it_is_played_again_is_closed(make):
     drv.set_state(saved)
     assert told == [False, False, True]
     assert drv.get_state()["envs"][0]["actions"] is None
-    drv.run(lambda obs, state: (FINE[None], state), steps=1)
+    drv.run(lambda obs, state: (shaky.FINE[None], state), steps=1)
     assert told == [False, False, True, False, False]
     assert drv.episodes == [5] and env.restarts == 1
 
 
-ACTIONS = (FINE, RAISE, FINE, FINE)
+ACTIONS = (shaky.FINE, shaky.RAISE, shaky.FINE, shaky.FINE)
 
 
 def test_a_step_after_a_failure_asks_for_a_reset(make):
     env = make()
     env.reset(0)
-    env.step(RAISE)
+    env.step(shaky.RAISE)
     with pytest.raises(RuntimeError, match="reset first"):
-        env.step(FINE)
+        env.step(shaky.FINE)
 
 
 def folders():
@@ -297,14 +232,14 @@ def folders():
 @pytest.mark.parametrize("end", ["close", "kill", "forget"])
 def test_nothing_temporary_is_left_behind(end):
     before = folders()
-    env = supervised.SupervisedEnv(Writer)
+    env = supervised.SupervisedEnv(shaky.Writer)
     process = env._process._process
     env.reset(0)
     assert len(folders() - before) == 1
     assert {path.name for path in (folders() - before).pop().iterdir()} >= {"mine"}
     if end == "kill":
         os.kill(process.pid, signal.SIGKILL)
-        env.step(FINE)
+        env.step(shaky.FINE)
     elif end == "close":
         env.close()
     del env
@@ -312,19 +247,11 @@ def test_nothing_temporary_is_left_behind(end):
     assert folders() == before
 
 
-class Writer(Shaky):
-    """Writes into the folder for temporary files, and leaves it there."""
-
-    def reset(self, seed=None):
-        pathlib.Path(tempfile.gettempdir(), "mine").write_text("mine")
-        return super().reset(seed)
-
-
 @pytest.mark.parametrize("strategy", sorted(parallel.STRATEGIES))
 def test_no_second_process_is_put_around_it(strategy):
     @parallel.has_own_process
     def construct(length):
-        return supervised.SupervisedEnv(functools.partial(Shaky, length))
+        return supervised.SupervisedEnv(functools.partial(shaky.Shaky, length))
 
     env = parallel.make_parallel(functools.partial(construct, 4), strategy)
     assert isinstance(env, supervised.SupervisedEnv)

@@ -66,7 +66,7 @@ def make(
     """
     check_id(task_id)
     return supervised.SupervisedEnv(
-        functools.partial(_make_here, task_id, action_repeat, time_limit, tuple(size))
+        functools.partial(make_here, task_id, action_repeat, time_limit, tuple(size))
     )
 
 
@@ -86,10 +86,10 @@ def check_id(task_id: str) -> None:
         )
 
 
-def _make_here(
+def make_here(
     task_id: str, action_repeat: int, time_limit: int, size: tuple[int, int]
 ) -> base.Env:
-    """The level in this process, which may hold but one."""
+    """Makes a level in this process, which should hold no other; see `make`."""
     _import()
     from common.envs import gym_adapter, minihack_level
 

@@ -23,6 +23,8 @@ from common.envs import base, parallel
 
 _LOG = logging.getLogger(__name__)
 
+PATIENCE = 60.0  # seconds
+GROWTH = 8 * 2**20  # bytes
 SETTLING = 20  # resets until the memory that a process needs anyway is taken
 LAST_WORDS_SECONDS = 0.2  # for a process that hangs to say where
 FAULTS = "faults.txt"  # where a process tells what it was doing when it ended
@@ -50,8 +52,8 @@ class SupervisedEnv:
         self,
         constructor: parallel.Constructor,
         *,
-        patience: float = 60.0,
-        growth: int = 8 * 2**20,
+        patience: float = PATIENCE,
+        growth: int = GROWTH,
         failures: int = 3,
     ):
         """Starts the process and makes the environment in it.
