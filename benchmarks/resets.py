@@ -1,7 +1,7 @@
 """Draws the memory of a MiniHack level's process over many resets.
 
     python -m benchmarks.resets --out resets.png
-    python -m benchmarks.resets --level MiniHack-River-Monster-v0 --resets 3000 --out r.png
+    python -m benchmarks.resets --level MiniHack-River-v0 --resets 3000 --out r.png
 
 Once with a process that is replaced when it has grown, as in training, and once with
 one that is kept. After every reset a few random steps are taken.
