@@ -257,3 +257,12 @@ def test_no_second_process_is_put_around_it(strategy):
     assert isinstance(env, supervised.SupervisedEnv)
     env.close()
     env.close()
+
+
+def test_a_signal_that_asks_the_whole_group_to_end_is_left_to_the_parent(make):
+    env = make()
+    env.reset(0)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        env._process.kill(number)
+    assert env.step(shaky.FINE)["vector"].tolist() == [0, 1]
+    assert env.restarts == 0
