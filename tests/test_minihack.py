@@ -202,3 +202,11 @@ def test_a_missing_package_is_one_line_with_the_command(monkeypatch):
     with pytest.raises(RuntimeError, match=r"pip install -e '\.\[minihack\]' -c") as e:
         minihack.check_id(SMALL)
     assert "\n" not in str(e.value)
+
+
+def test_nethack_does_not_seed_itself_anew_on_the_way():
+    env = minihack.make_here(SMALL, 1, 0, (64, 64))
+    env.reset(5)
+    core, disp, reseeds, _ = env._env.get_seeds()
+    env.close()
+    assert (core, disp, reseeds) == (5, 5, False)
