@@ -26,7 +26,8 @@ class Build(build_py.build_py):
 
 
 extras = {
-    "minihack": ["minihack>=1.0.2", "nle>=1.3.0"],
+    # MiniHack imports pkg_resources, which setuptools 82 no longer has.
+    "minihack": ["minihack>=1.0.2", "nle>=1.3.0", "setuptools<81"],
     "atari": ["ale-py>=0.12"],
     "dmc": ["dm_control>=1.0.50", "mujoco>=3.17,<4"],
     "crafter": ["crafter>=1.8.3"],
@@ -46,7 +47,7 @@ setuptools.setup(
     python_requires=">=3.11,<3.13",
     packages=["dreamerv2", "common", "common.envs", "gym_minigrid"],
     package_data={"common": ["published/*"]},
-    py_modules=["train_minigrid"],
+    py_modules=["train_minigrid", "train_minihack"],
     install_requires=[
         "cloudpickle",
         "gymnasium>=1.2,<1.3",

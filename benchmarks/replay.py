@@ -2,10 +2,12 @@
 
     python -m benchmarks.replay
     python -m benchmarks.replay --steps 1000000 --strategies fifo+uniform
-    python -m benchmarks.replay --episodes LOGDIR/train_episodes --json out.json
+    python -m benchmarks.replay --suite minihack
+    python -m benchmarks.replay --episodes LOGDIR/train_replay --json out.json
 
-Episodes of three MiniGrid tasks are recorded with random actions, or those of a
-replay's folder are taken; they are repeated until the replay is full. Columns:
+Episodes of three MiniGrid or four MiniHack tasks are recorded with random actions, or
+those of a replay's folder are taken; they are repeated until the replay is full.
+Columns:
 
     bytes/step   compressed episodes in memory, for each environment step
     rss/step     growth of the process while filling, for each step, cache included
@@ -32,17 +34,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from common import episodes, replay, retention, sampling, streams
-from common.envs import minigrid
+from common.envs import minigrid, minihack
 
 BATCH, LENGTH = 16, 50
 MINLEN, MAXLEN = 5, 50
 PAIRS = [f"{keep}+uniform" for keep in retention.RETENTION]
 PAIRS += [f"fifo+{draw}" for draw in sampling.SAMPLING if draw != "uniform"]
-TASKS = (
-    "MiniGrid-DoorKey-9x9-v0",
-    "MiniGrid-LavaCrossingS9N1-v0",
-    "MiniGrid-SimpleCrossingS9N1-v0",
-)
+SUITES = {
+    "minigrid": (minigrid.make, minigrid.MINIGRID_3),
+    "minihack": (minihack.make, minihack.MINIHACK_4),
+}
 Arrays = dict[str, np.ndarray]
 
 
@@ -104,16 +105,18 @@ class Plain:
         return sum(a.nbytes for episode in self._episodes for a in episode.values())
 
 
-def record(count: int) -> list[Arrays]:
-    """Records `count` episodes of each MiniGrid task with random actions."""
+def record(suite: str, count: int) -> list[Arrays]:
+    """Records `count` episodes of each task of a suite with random actions."""
     recorded, rng = [], np.random.default_rng(0)
-    for task in TASKS:
-        env = minigrid.make(task)
+    make_env, tasks = SUITES[suite]
+    for task in tasks:
+        env = make_env(task)
+        size = env.act_spec.size
         done = 0
         while done < count:
-            rows = [env.reset(int(rng.integers(2**31))) | {"action": np.zeros(7)}]
+            rows = [env.reset(int(rng.integers(2**31))) | {"action": np.zeros(size)}]
             while not rows[-1]["is_last"]:
-                action = np.eye(7, dtype=np.float32)[rng.integers(7)]
+                action = np.eye(size, dtype=np.float32)[rng.integers(size)]
                 rows.append(env.step(action) | {"action": action})
             if len(rows) > MINLEN:
                 keys = [*env.obs_specs, "action", "reward"]
@@ -279,6 +282,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=lambda text: int(float(text)), default=50_000)
     parser.add_argument("--strategies", nargs="+", default=PAIRS, choices=PAIRS)
+    parser.add_argument("--suite", default="minigrid", choices=SUITES)
     parser.add_argument("--episodes", type=pathlib.Path, help="folder of a replay")
     parser.add_argument("--count", type=int, default=60, help="episodes of each task")
     parser.add_argument("--json", type=pathlib.Path, help="file for the numbers")
@@ -286,7 +290,7 @@ def main() -> None:
     if args.episodes:
         recorded = read(args.episodes.expanduser(), 3 * args.count)
     else:
-        recorded = record(args.count)
+        recorded = record(args.suite, args.count)
     lengths = [len(arrays["reward"]) - 1 for arrays in recorded]
     print(f"{len(recorded)} episodes, {np.mean(lengths):.0f} steps on average,")
     print(f"repeated up to {args.steps} steps; batches of {BATCH} x {LENGTH}")

@@ -139,6 +139,8 @@ class Driver:
                 self.episodes[index] -= 1
                 self._begin([index])
                 for action in saved["actions"]:
+                    if self._last[index]["is_last"]:
+                        break  # A supervised environment has failed on the way.
                     action = np.array(action, np.float32)
                     self._take_in(self._step_fns[index](action)(), action, index)
 

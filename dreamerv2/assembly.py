@@ -38,6 +38,11 @@ def make_envs(task: tasks_lib.Task, config: config_lib.Config) -> list[base.Env]
     ]
 
 
+def count_restarts(envs: Sequence[base.Env]) -> int:
+    """Returns how often supervised environments among these were started anew."""
+    return sum(getattr(env, "restarts", 0) for env in envs)
+
+
 def check_specs(name: str, env: base.Env, agent: agent_lib.Agent) -> None:
     """Raises ValueError unless a task's environment has the agent's spaces."""
     if (env.obs_specs, env.act_spec) != (agent.obs_specs, agent.act_spec):

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Collection, Mapping
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 _LOG = logging.getLogger(__name__)
@@ -184,6 +185,26 @@ def assign(variables: Mapping[str, tf.Variable], arrays: Mapping[str, Any]) -> N
                 f"{tuple(variable.shape)} in the agent; sizes were changed."
             )
         variable.assign(arrays[name])
+
+
+def name_policy_state(
+    state: tuple[Mapping[str, tf.Tensor], tf.Tensor] | None,
+) -> dict[str, tf.Tensor]:
+    """Returns the tensors of a policy's state by name; empty before its first step."""
+    if state is None:
+        return {}
+    latent, action = state
+    named = {f"policy/{key}": value for key, value in latent.items()}
+    return {**named, "policy/action": action}
+
+
+def policy_state(
+    named: Mapping[str, np.ndarray],
+) -> tuple[dict[str, tf.Tensor], tf.Tensor] | None:
+    """The inverse of `name_policy_state`."""
+    latent = {k.removeprefix("policy/"): tf.constant(v) for k, v in named.items()}
+    action = latent.pop("action", None)
+    return None if action is None else (latent, action)
 
 
 def _write_tensors(prefix: pathlib.Path, tensors: Mapping[str, tf.Tensor]) -> None:

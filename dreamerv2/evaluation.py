@@ -10,6 +10,7 @@ import numpy as np
 
 from common import config as config_lib
 from common import driver as driver_lib
+from dreamerv2 import assembly
 from dreamerv2 import tasks as tasks_lib
 
 
@@ -78,6 +79,11 @@ class Evaluator:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues the episode counts, and with them the episodes' seeds."""
         self._states = dict(state)
+
+    @property
+    def restarts(self) -> int:
+        """Environments that failed and were started anew."""
+        return assembly.count_restarts(self._envs)
 
     def close(self) -> None:
         """Closes the environments."""

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from common import config as config_lib
 from common import driver as driver_lib
@@ -60,6 +59,7 @@ class Run:
         )
         self._evaluator = evaluation.Evaluator(self._tasks, trained, config)
         self._driver_states: dict[str, Any] = {}  # by task, of those not under way
+        self._past_restarts = 0  # of environments that are closed
         self._driver = self._make_driver(phase)
         names = [task.name for task in self._tasks]
         total = schedule.total * config.action_repeat
@@ -83,6 +83,7 @@ class Run:
             self._phase = phase
             return
         self._driver_states[str(self._phase.task)] = self._driver.get_state()
+        self._past_restarts += assembly.count_restarts(self._envs)
         for env in self._envs:
             env.close()
         self._phase = phase
@@ -145,6 +146,7 @@ class Run:
             {
                 "task": self._phase.task,
                 "updates": self._learner.updates,
+                "env_restarts": self._restarts,
                 "fps": self._progress.fps * self._config.action_repeat,
                 "time_environment": collect - sum(inner),
                 "time_policy": inner[0],
@@ -188,7 +190,7 @@ class Run:
         tensors = {
             **self._agent.named_state(),
             **self._learner.tensors(),
-            **_name_policy_state(self._driver.policy_state),
+            **checkpoint.name_policy_state(self._driver.policy_state),
         }
         state = {
             "step": self.step,
@@ -197,6 +199,7 @@ class Run:
             "learner": self._learner.get_state(),
             "replay": self._replay.get_state(),
             "evaluator": self._evaluator.get_state(),
+            "env_restarts": self._restarts,
             "due": {name: every.get_state() for name, every in self._due.items()},
             "drivers": {
                 **self._driver_states,
@@ -220,11 +223,12 @@ class Run:
         self._replay.set_state(state["replay"])
         self._learner.set_state(state["learner"], carry)
         self._evaluator.set_state(state["evaluator"])
+        self._past_restarts = state.get("env_restarts", 0)
         for name, every in self._due.items():
             every.set_state(state["due"][name])
         self._driver_states = dict(state["drivers"])
         self._driver = self._make_driver(self._phase)
-        self._driver.policy_state = _policy_state(policy)
+        self._driver.policy_state = checkpoint.policy_state(policy)
         self._logger.rewind(self.step * self._config.action_repeat)
         if state["task"] != self._phase.task:  # saved at the end of the phase before
             self._change_task()
@@ -250,6 +254,12 @@ class Run:
         self._evaluator.close()
         self._replay.close()
         self._logger.close()
+
+    @property
+    def _restarts(self) -> int:
+        """Environments that failed and were started anew, since the run began."""
+        now = assembly.count_restarts(self._envs) + self._evaluator.restarts
+        return self._past_restarts + now
 
     def _has_experience(self) -> bool:
         """Whether the replay holds an episode; warns once if all are too short."""
@@ -327,19 +337,3 @@ class Run:
     def _write(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         step = self.step if step is None else step
         self._logger.write(step * self._config.action_repeat, metrics)
-
-
-def _name_policy_state(state: agent_lib.PolicyState | None) -> dict[str, tf.Tensor]:
-    """Returns the tensors of a policy's state by name; empty before its first step."""
-    if state is None:
-        return {}
-    latent, action = state
-    named = {f"policy/{key}": value for key, value in latent.items()}
-    return {**named, "policy/action": action}
-
-
-def _policy_state(named: Mapping[str, np.ndarray]) -> agent_lib.PolicyState | None:
-    """The inverse of `_name_policy_state`."""
-    latent = {k.removeprefix("policy/"): tf.constant(v) for k, v in named.items()}
-    action = latent.pop("action", None)
-    return None if action is None else (latent, action)

@@ -51,3 +51,164 @@ MINIGRID = {
         "sep_exp_eval_policies": True,
     },
 }
+
+MINIHACK = {
+    "python train_minihack.py --cl --cl_small --num_tasks=4 "
+    "--tag=mh_cl_small_s0_1M --wandb_proj_name=minihack_task_dist "
+    "--steps=1000000 --seed=0 --logdir=logs_cl --del_exp_replay "
+    "--sep_exp_eval_policies --rssm_full_recon --minlen=5 "
+    "--replay_capacity=1000000": {
+        "cl": True,
+        "cl_small": True,
+        "num_tasks": 4,
+        "tag": "mh_cl_small_s0_1M",
+        "wandb.project": "minihack_task_dist",
+        "logdir": "logs_cl",
+        "del_exp_replay": True,
+        "sep_exp_eval_policies": True,
+        "rssm_full_recon": True,
+        "replay.minlen": 5,
+        "replay.capacity": 1_000_000,
+    },
+    "python train_minihack.py --cl --cl_small --num_tasks=4 "
+    "--tag=mh_cl_small_s0_1M --wandb_proj_name=minihack --steps=1000000 --seed=0 "
+    "--logdir=logs_cl --del_exp_replay --minlen=5 --replay_capacity=1000000  "
+    "--plan2explore --expl_intr_scale=0.9 --expl_extr_scale=0.9": {
+        "cl": True,
+        "cl_small": True,
+        "num_tasks": 4,
+        "tag": "mh_cl_small_s0_1M",
+        "logdir": "logs_cl",
+        "del_exp_replay": True,
+        "replay.minlen": 5,
+        "replay.capacity": 1_000_000,
+        "expl_behavior": "Plan2Explore",
+        "expl_intr_scale": 0.9,
+        "expl_extr_scale": 0.9,
+        "pred_discount": False,
+        "grad_heads": ("decoder",),
+    },
+    "python train_minihack.py --cl --cl_small --num_tasks=4 "
+    "--tag=mh_cl_small_rs_s0_1M --wandb_proj_name=minihack_task_dist "
+    "--steps=1000000 --seed=0 --logdir=logs_cl --del_exp_replay "
+    "--sep_exp_eval_policies --minlen=5 --replay_capacity=1000000 "
+    "--reservoir_sampling": {
+        "cl": True,
+        "cl_small": True,
+        "num_tasks": 4,
+        "tag": "mh_cl_small_rs_s0_1M",
+        "wandb.project": "minihack_task_dist",
+        "logdir": "logs_cl",
+        "del_exp_replay": True,
+        "sep_exp_eval_policies": True,
+        "replay.minlen": 5,
+        "replay.capacity": 1_000_000,
+        "replay.retention": "reservoir",
+    },
+    "python train_minihack.py --cl --cl_small --num_tasks=4 "
+    "--tag=mh_cl_small_rs_s0_1M --wandb_proj_name=minihack --steps=1000000 "
+    "--seed=0 --logdir=logs_cl --del_exp_replay --minlen=5 "
+    "--replay_capacity=1000000  --plan2explore --expl_intr_scale=0.9 "
+    "--expl_extr_scale=0.9 --reservoir_sampling": {
+        "cl": True,
+        "cl_small": True,
+        "num_tasks": 4,
+        "tag": "mh_cl_small_rs_s0_1M",
+        "logdir": "logs_cl",
+        "del_exp_replay": True,
+        "replay.minlen": 5,
+        "replay.capacity": 1_000_000,
+        "expl_behavior": "Plan2Explore",
+        "expl_intr_scale": 0.9,
+        "expl_extr_scale": 0.9,
+        "replay.retention": "reservoir",
+        "pred_discount": False,
+        "grad_heads": ("decoder",),
+    },
+    "python train_minihack.py --cl --cl_small --num_tasks=4 "
+    "--tag=mh_cl_small_rs_5050_s0_1M --wandb_proj_name=minihack --steps=1000000 "
+    "--seed=0 --logdir=logs_cl --del_exp_replay --sep_exp_eval_policies "
+    "--minlen=5 --replay_capacity=1000000 --reservoir_sampling "
+    "--recent_past_sampl_thres=0.5": {
+        "cl": True,
+        "cl_small": True,
+        "num_tasks": 4,
+        "tag": "mh_cl_small_rs_5050_s0_1M",
+        "logdir": "logs_cl",
+        "del_exp_replay": True,
+        "sep_exp_eval_policies": True,
+        "replay.minlen": 5,
+        "replay.capacity": 1_000_000,
+        "replay.retention": "reservoir",
+        "replay.sampling": "recent",
+    },
+    "python train_minihack.py --cl --cl_small --num_tasks=4 "
+    "--tag=mh_cl_small_cm_s0_1M --wandb_proj_name=minihack_task_dist "
+    "--steps=1000000 --seed=0 --logdir=logs_cl --del_exp_replay "
+    "--sep_exp_eval_policies --minlen=5 --replay_capacity=1000000 "
+    "--coverage_sampling": {
+        "cl": True,
+        "cl_small": True,
+        "num_tasks": 4,
+        "tag": "mh_cl_small_cm_s0_1M",
+        "wandb.project": "minihack_task_dist",
+        "logdir": "logs_cl",
+        "del_exp_replay": True,
+        "sep_exp_eval_policies": True,
+        "replay.minlen": 5,
+        "replay.capacity": 1_000_000,
+        "replay.retention": "coverage",
+    },
+    "python train_minihack.py --cl --cl_small --num_tasks=4 "
+    "--tag=mh_cl_small_rwd_new_s0_1M --wandb_proj_name=minihack_task_dist "
+    "--steps=1000000 --seed=0 --logdir=logs_cl --del_exp_replay "
+    "--sep_exp_eval_policies --minlen=5 --replay_capacity=1000000 "
+    "--reward_sampling": {
+        "cl": True,
+        "cl_small": True,
+        "num_tasks": 4,
+        "tag": "mh_cl_small_rwd_new_s0_1M",
+        "wandb.project": "minihack_task_dist",
+        "logdir": "logs_cl",
+        "del_exp_replay": True,
+        "sep_exp_eval_policies": True,
+        "replay.minlen": 5,
+        "replay.capacity": 1_000_000,
+        "replay.sampling": "reward",
+    },
+    "python train_minihack.py --cl --num_tasks=8 --tag=mh_cl_s0_1M "
+    "--wandb_proj_name=cl_8_tasks_RS --wandb_group=dv2 --steps=1000000 --seed=0 "
+    "--logdir=logs_cl --del_exp_replay --sep_exp_eval_policies --minlen=5 "
+    "--replay_capacity=2000000": {
+        "cl": True,
+        "num_tasks": 8,
+        "tag": "mh_cl_s0_1M",
+        "wandb.project": "cl_8_tasks_RS",
+        "wandb.group": "dv2",
+        "logdir": "logs_cl",
+        "del_exp_replay": True,
+        "sep_exp_eval_policies": True,
+        "replay.minlen": 5,
+    },
+    "python train_minihack.py --cl --num_tasks=8 --tag=mh_cl_p2e_s0_1M "
+    "--wandb_proj_name=cl_8_tasks_RS --steps=1000000 --seed=0 --logdir=logs_cl "
+    "--del_exp_replay --minlen=5 --replay_capacity=2000000 --reservoir_sampling": {
+        "cl": True,
+        "num_tasks": 8,
+        "tag": "mh_cl_p2e_s0_1M",
+        "wandb.project": "cl_8_tasks_RS",
+        "logdir": "logs_cl",
+        "del_exp_replay": True,
+        "replay.minlen": 5,
+        "replay.retention": "reservoir",
+    },
+}
+
+# Later flags win: the same commands, smaller and shorter. An episode of 55 steps fills
+# the windows of 50 that some of them ask for.
+SHORT = (
+    "--steps=60 --prefill=40 --time_limit=55 --eval_every=100 --log_every=20 "
+    "--wandb_mode=disabled --rssm.deter=8 --rssm.hidden=8 --rssm_stoch=2 "
+    "--rssm_discrete=2 --.*\\.cnn_depth=1 --.*\\.units=8 --.*\\.layers=1 "
+    "--batch_size=2 --dataset.length=8 --imag_horizon=2 --disag_models=2"
+)

@@ -15,19 +15,10 @@ from dreamerv2 import loop
 
 pytestmark = pytest.mark.tf
 
-# Later flags win: the same commands, smaller and shorter. An episode of 55 steps fills
-# the windows of 50 that the third command asks for.
-SHORT = (
-    "--steps=60 --prefill=40 --time_limit=55 --eval_every=100 --log_every=20 "
-    "--wandb_mode=disabled --rssm.deter=8 --rssm.hidden=8 --rssm_stoch=2 "
-    "--rssm_discrete=2 --.*\\.cnn_depth=1 --.*\\.units=8 --.*\\.layers=1 "
-    "--batch_size=2 --dataset.length=8 --imag_horizon=2 --disag_models=2"
-)
-
 
 def main(monkeypatch, command, logdir):
     _, script, *words = shlex.split(command)
-    words += [*shlex.split(SHORT), f"--logdir={logdir}"]
+    words += [*shlex.split(commands.SHORT), f"--logdir={logdir}"]
     monkeypatch.setattr(sys, "argv", [script, *words])
     train_minigrid.main()
 

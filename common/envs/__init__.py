@@ -6,7 +6,10 @@
     gym_adapter   any Gymnasium or classic gym environment -> Env
     generic       any registered Gymnasium id -> Env
     minigrid      MiniGrid and MultiSkill tasks -> Env
+    minihack      MiniHack levels -> Env, each in a supervised process
+    minihack_level  what such a process makes (needs the package)
     parallel      an Env in a thread or a process
+    supervised    an Env in a process that is replaced when it crashes, hangs or grows
     worker        the program that such a process runs
 
 An Env has

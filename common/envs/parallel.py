@@ -4,8 +4,10 @@ Besides the interface of Env they have `reset_async` and `step_async`, which beg
 work and return a function that waits for its result; the driver uses these.
 """
 
+import functools
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import weakref
@@ -20,11 +22,16 @@ from common.envs import base
 
 Constructor = Callable[[], base.Env]
 Promise = Callable[[], Any]
+START_SECONDS = 120  # that a process has for its imports, however short of patience
 CLOSE_SECONDS = 5  # that a process has for closing its environment
 
 
 class WorkerError(RuntimeError):
     """An environment worker has failed; the message holds its traceback."""
+
+
+class ProcessLost(WorkerError):
+    """An environment's process is gone, or has not answered in time."""
 
 
 class AsyncEnv:
@@ -91,15 +98,18 @@ class ProcessEnv(AsyncEnv):
     message is the worker's traceback.
     """
 
-    def __init__(self, constructor: Constructor):
+    def __init__(self, constructor: Constructor, patience: float | None = None):
         """Starts the process and waits for its environment.
 
         Args:
           constructor: Makes the environment; anything that cloudpickle takes, lambdas
             and functions of the main script included.
+          patience: Seconds after which waiting for an answer ends in ProcessLost, but
+            START_SECONDS at least for the first; None waits for ever.
         """
         import cloudpickle
 
+        self._patience = patience and max(patience, START_SECONDS)
         self._unread = 0  # answers under way
         self._pipe, self._process = _start_worker()
         self._closer = weakref.finalize(self, _stop, self._pipe, self._process)
@@ -107,27 +117,32 @@ class ProcessEnv(AsyncEnv):
             self._pipe.send(sys.path)
             built = self._send("construct", cloudpickle.dumps(constructor))
             self.obs_specs, self.act_spec = built()
+            self._patience = patience
         except BaseException:
             self.close()
             raise
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def kill(self, signal_number: int = signal.SIGKILL) -> None:
+        """Sends a signal to the process, if it still runs."""
+        self._process.send_signal(signal_number)
+
     def _send(self, method: str, *arguments: Any) -> Promise:
+        while self._unread:  # Nobody waited for it, as after an error elsewhere.
+            self._answer(method)
         try:
-            while self._unread:  # Nobody waited for it, as after an error elsewhere.
-                self._pipe.recv()
-                self._unread -= 1
             self._pipe.send((method, arguments))
-        except (EOFError, OSError) as error:
+        except OSError as error:
             raise self._death(method) from error
         self._unread += 1
         return lambda: self._receive(method)
 
     def _receive(self, method: str) -> Any:
-        try:
-            succeeded, result = self._pipe.recv()
-        except (EOFError, OSError) as error:
-            raise self._death(method) from error
-        self._unread -= 1
+        succeeded, result = self._answer(method)
         if succeeded:
             return result
         error, text = result
@@ -136,11 +151,26 @@ class ProcessEnv(AsyncEnv):
             raise cause
         raise error from cause
 
-    def _death(self, method: str) -> WorkerError:
-        code = self._process.poll()
-        return WorkerError(
-            f"Environment process {self._process.pid} is gone, exit code {code}, "
-            f"at {method}."
+    def _answer(self, method: str) -> tuple[bool, Any]:
+        try:
+            if not self._pipe.poll(self._patience):
+                raise ProcessLost(
+                    f"Environment process {self.pid} has not answered for "
+                    f"{self._patience:g} s, at {method}."
+                )
+            answer = self._pipe.recv()
+        except (EOFError, OSError) as error:
+            raise self._death(method) from error
+        self._unread -= 1
+        return answer
+
+    def _death(self, method: str) -> ProcessLost:
+        try:  # It takes a moment from the closed pipe to the end of the process.
+            code = self._process.wait(1)
+        except subprocess.TimeoutExpired:
+            code = None
+        return ProcessLost(
+            f"Environment process {self.pid} is gone, exit code {code}, at {method}."
         )
 
     def close(self) -> None:
@@ -155,6 +185,16 @@ STRATEGIES: dict[str, Callable[[Constructor], base.Env]] = {
 }
 
 
+def has_own_process(constructor: Callable[..., base.Env]) -> Callable[..., base.Env]:
+    """Marks a function whose environments are in a process of their own already.
+
+    `make_parallel` leaves them there, with every strategy; it sees the mark through
+    functools.partial.
+    """
+    constructor.has_own_process = True
+    return constructor
+
+
 def make_parallel(constructor: Constructor, strategy: str) -> base.Env:
     """Makes an environment here (`none`), in a `thread` or in a `process`.
 
@@ -165,6 +205,11 @@ def make_parallel(constructor: Constructor, strategy: str) -> base.Env:
         raise ValueError(
             f"Unknown strategy {strategy!r}; choose from {sorted(STRATEGIES)}."
         )
+    function: Callable[..., base.Env] = constructor
+    while isinstance(function, functools.partial):
+        function = function.func
+    if getattr(function, "has_own_process", False):
+        return constructor()
     return STRATEGIES[strategy](constructor)
 
 

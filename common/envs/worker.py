@@ -18,7 +18,10 @@ def main() -> None:
     Received: (method name, arguments). Sent: (True, result), or (False, (exception,
     its traceback as text)). The first answer is obs_specs and act_spec.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle.
+    # Ctrl-C and a SIGTERM to the whole group are the parent's to handle, which saves
+    # first; a process without a parent ends by itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with connection.Connection(int(sys.argv[1])) as pipe:
         sys.path[:] = pipe.recv()
         env = None

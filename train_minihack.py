@@ -1,0 +1,46 @@
+"""Continual reinforcement learning on MiniHack, or one of its levels.
+
+python train_minihack.py --cl --cl_small --num_tasks=4 --tag=run --steps=1000000
+python train_minihack.py --cl --unbalanced_steps 4e5 2.4e6 --replay_capacity=4e5
+"""
+
+from collections.abc import Sequence
+
+from common import config as config_lib
+from dreamerv2 import cli
+
+
+def main() -> None:
+    """Parses the flags, builds the tasks and trains."""
+    config = cli.parse_flags("minihack", __doc__)
+
+    # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
+    from common.envs import minihack
+    from dreamerv2 import continual
+
+    if config.state_bonus:
+        raise ValueError("state_bonus counts cells of MiniGrid; MiniHack has none.")
+    names = cli.choose_tasks(config, benchmark(config))
+    continual.train(minihack, names, config)
+
+
+def benchmark(config: config_lib.Config) -> Sequence[str]:
+    """Returns the levels that the flags choose from, SPEC.md section 1.
+
+    Without `cl` all eleven, by the number `env`. With it the eight of the paper, the
+    four of `cl_small`, or the two of the imbalance benchmark: those are meant when
+    `unbalanced_steps` has two entries and no number of other tasks is given.
+    """
+    from common.envs import minihack
+
+    if not config.cl:
+        return minihack.ALL
+    if config.cl_small:
+        return minihack.MINIHACK_4
+    if len(config.unbalanced_steps) == 2 and config.num_tasks in (0, 2):
+        return minihack.IMBALANCE
+    return minihack.MINIHACK_8
+
+
+if __name__ == "__main__":
+    cli.run(main)
