@@ -185,10 +185,7 @@ class Plan2Explore(_Seeker):
                 **config.expl_head,
             ),
         )
-        half = tfutils.compute_dtype(config.precision) == tf.float16
-        self._opt = optim.Optimizer(
-            "expl", self._ensemble.named_weights(), scale_loss=half, **config.expl_opt
-        )
+        self._opt = _make_optimizer(self._ensemble, config)
 
     def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
         """Returns the disagreement [H + 1, N] in imagined states."""
@@ -266,10 +263,7 @@ class ModelLoss(_Seeker):
         self._head = self.add(
             "head", nets.MLP(rng, model.rssm.feat_size, (), **config.expl_head)
         )
-        half = tfutils.compute_dtype(config.precision) == tf.float16
-        self._opt = optim.Optimizer(
-            "expl", self._head.named_weights(), scale_loss=half, **config.expl_opt
-        )
+        self._opt = _make_optimizer(self._head, config)
 
     def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
         """Returns the loss [H + 1, N] that the head expects in imagined states."""
@@ -286,6 +280,16 @@ class ModelLoss(_Seeker):
 
 
 BEHAVIOURS = {"Random": Random, "Plan2Explore": Plan2Explore, "ModelLoss": ModelLoss}
+
+
+def _make_optimizer(part: nn.Module, config: config_lib.Config) -> optim.Optimizer:
+    return optim.Optimizer(
+        "expl",
+        part.named_weights(),
+        l2=config.l2_scale,
+        scale_loss=tfutils.compute_dtype(config.precision) == tf.float16,
+        **config.expl_opt,
+    )
 
 
 def _check_choice(key: str, value: str, choices: Any) -> None:

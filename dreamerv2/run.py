@@ -265,9 +265,10 @@ class Run:
 
     def _change_task(self) -> None:
         """Does to the agent what the configuration asks for between two tasks."""
-        if self._config.reset_optimizer_on_task_change:
-            for optimizer in self._agent.optimizers().values():
+        for optimizer in self._agent.optimizers().values():
+            if self._config.reset_optimizer_on_task_change:
                 optimizer.reset()
+            optimizer.anchor()
 
     def _make_driver(self, phase: phases.Phase) -> driver_lib.Driver:
         seed_of = tasks_lib.seeds(self._config.seed, "train", phase.task)

@@ -206,6 +206,21 @@ def test_optimisers_forget_at_a_task_switch_only_on_demand(tmp_path, recorder):
         assert state["learner"]["updates"] == len(recorder[-1].batches)
 
 
+def test_from_the_second_task_on_weights_are_pulled_to_the_end_of_the_last(tmp_path):
+    lines = dummies.run(tmp_path, dummies.Tapes(2), num_task_repeats=2, l2_scale=0.5)
+    pulls = dummies.pick(lines, "model_l2")
+    assert all(pull == 0 for step, pull in pulls if step <= 40)
+    assert all(pull > 0 for step, pull in pulls if step % 40 > 10 and step > 40)
+    folder = tmp_path / "checkpoints"
+    weights = {}
+    for end in (40, 80, 120, 160):
+        tensors = checkpoint.load_tensors(folder / f"step-{end:012d}")
+        weights[end] = tensors["weight"]
+        if end > 40:  # the anchor: where the task before has left the weight
+            assert tensors["model_opt/l2/anchor/weight"] == weights[end - 40]
+    assert len(set(map(float, weights.values()))) == 4
+
+
 # Exploration.
 
 
