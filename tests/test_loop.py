@@ -236,6 +236,16 @@ def test_exploration_follows_its_episodes_and_ends_when_it_should(tmp_path, reco
     assert [True] in twin
 
 
+def test_every_environment_counts_its_own_episodes_for_exploration(tmp_path, recorder):
+    tapes = dummies.Tapes(1)
+    tapes.options[0] = {"goal": 1000}  # every episode has 8 steps
+    settings = {"steps": 96, "prefill": 0, "envs": 2, "expl_every": 3}
+    dummies.run(tmp_path, tapes, **settings)
+    exploring = [rows for _, rows, _ in recorder[-1].acts]
+    third = [(call // 8 + 1) % 3 == 0 for call in range(48)]
+    assert exploring == [[now, now] for now in third]
+
+
 # Several environments.
 
 
