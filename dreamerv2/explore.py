@@ -155,13 +155,19 @@ class Plan2Explore(_Seeker):
         """Builds the ensemble beside actor and critic.
 
         Raises:
-          ValueError: If `disag_target` or `disag_action_align` is unknown.
+          ValueError: If `disag_target` or `disag_action_align` is unknown, or
+            `disag_offset` or `disag_models` out of range.
         """
         super().__init__(config, act_spec, model, rng)
         if not 0 <= config.disag_offset < config.dataset.length:
             raise ValueError(
                 f"disag_offset is {config.disag_offset}; it must be less than "
                 f"dataset.length, {config.dataset.length}, and at least 0."
+            )
+        if config.disag_models < 2:
+            raise ValueError(
+                f"disag_models is {config.disag_models}; at least 2 are needed to "
+                "disagree."
             )
         sizes = {
             "stoch": model.rssm.stoch_size,
