@@ -237,9 +237,7 @@ class Run:
     def finish(self) -> None:
         """Writes and prints what the run has come to."""
         names = [task.name for task in self._tasks[: self._trained]]
-        result = summary.summarize(
-            self._folder, names, self._schedule, self._config.action_repeat
-        )
+        result = summary.summarize(self._folder, names, self._schedule, self._config)
         self._write(result.metrics)
         print(result.text)
 

@@ -208,6 +208,20 @@ def test_the_end_is_told_with_a_table(tmp_path, capsys):
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("settings", [{"num_task_repeats": 2}, {"envs": 3}], ids=str)
+def test_performance_and_forgetting_count_from_the_last_end_of_each_task(
+    tmp_path, settings
+):
+    # With three environments tasks end at 42 and 81 steps instead of 40 and 80.
+    lines = dummies.run(tmp_path, dummies.Tapes(2), eval_every=10**6, **settings)
+    names = "eval_success_0", "eval_success_1"
+    evaluations = dummies.pick(lines, *names)
+    (_, *before), (_, *last) = evaluations[-2:]
+    assert lines[-1]["cl_performance"] == pytest.approx(np.mean(last))
+    forgotten = (before[0] - last[0]) / 2
+    assert lines[-1]["cl_forgetting"] == pytest.approx(forgotten)
+
+
 def test_a_first_task_of_nothing_but_prefill_spoils_no_end(tmp_path, capsys):
     lines = dummies.run(tmp_path, dummies.Tapes(2), steps=20, prefill=25, eval_every=10)
     assert "eval_return_0" in lines[-1] or "eval_return_0" in lines[-2]
