@@ -63,34 +63,58 @@ class Driver:
         """
         self._episode_listeners.append(listener)
 
-    def run(self, policy: Policy, steps: int = 0, episodes: int = 0) -> None:
-        """Steps until so many environment steps and finished episodes are reached.
+    def run(self, policy: Policy, steps: int) -> None:
+        """Steps until so many environment steps are reached.
 
-        All environments finish the step they are in, so that up to N - 1 steps or
-        episodes more may be taken.
+        All environments take the last step, so that it may be up to N - 1 more.
         """
-        while steps > 0 or episodes > 0:
-            episodes -= self.step(policy)
+        while steps > 0:
+            self.step(policy)
             steps -= len(self._envs)
 
-    def step(self, policy: Policy) -> int:
-        """Steps every environment once; returns how many episodes that finished.
+    def play(self, policy: Policy, episodes: Sequence[int]) -> None:
+        """Finishes so many episodes [N] of each environment, no more and no fewer.
+
+        Which episodes are played is thus known beforehand, however long they are. An
+        environment that has played its own stands still: the policy goes on seeing its
+        last observation, what it answers is not done.
+
+        Raises:
+          ValueError: If there is not at least one episode for each environment.
+        """
+        if len(episodes) != len(self._envs) or min(episodes) < 1:
+            raise ValueError(
+                f"episodes is {list(episodes)}; each of the {len(self._envs)} "
+                "environments must play at least one."
+            )
+        left = list(episodes)
+        while any(left):
+            active = [index for index, count in enumerate(left) if count]
+            for index in self._step(policy, active):
+                left[index] -= 1
+
+    def step(self, policy: Policy) -> None:
+        """Steps every environment once.
 
         Environments that have not begun or whose episode has ended are reset first.
         The order of events: resets, one call of the policy, steps; each in the order of
         the environments.
         """
+        self._step(policy, range(len(self._envs)))
+
+    def _step(self, policy: Policy, active: Sequence[int]) -> list[int]:
+        """Steps some environments; returns those whose episode that finished."""
         last = self._last
-        self._begin([i for i, t in enumerate(last) if t is None or t["is_last"]])
-        observations = _stack([_without_logs(tran) for tran in self._last])
+        self._begin([i for i in active if last[i] is None or last[i]["is_last"]])
+        observations = _stack([_without_logs(tran) for tran in last])
         actions, self.policy_state = policy(observations, self.policy_state)
         actions = np.array(actions, np.float32)  # [N, A], a copy: listeners keep rows
-        pending = [fn(a) for fn, a in zip(self._step_fns, actions, strict=True)]
-        finished = 0
-        for index, result in enumerate(pending):
+        pending = [(index, self._step_fns[index](actions[index])) for index in active]
+        finished = []
+        for index, result in pending:
             self._take_in(result(), actions[index], index)
-            if self._last[index]["is_last"]:
-                finished += 1
+            if last[index]["is_last"]:
+                finished.append(index)
                 self._tell_episode(index)
         return finished
 

@@ -21,6 +21,10 @@ class Optimizer(layers.Module):
     is multiplied by 1 - `wd` (not scaled by the learning rate). In float16 the loss is
     multiplied by a scale that halves when a gradient overflows, in which case the step
     is left out, and doubles after 2000 good steps (Micikevicius et al. 2018).
+
+    With `l2` the loss gains `l2 * ||w - w*||^2` over the weights, w* being what they
+    were at the last call of `anchor`; before the first it gains nothing. The gradient
+    2 l2 (w - w*) enters before clipping.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class Optimizer(layers.Module):
         eps: float,
         clip: float,
         wd: float,
+        l2: float = 0.0,
         scale_loss: bool = False,
     ):
         """Makes moments of zero for every weight.
@@ -45,16 +50,19 @@ class Optimizer(layers.Module):
           eps: Added to the root of the second moment.
           clip: Largest global norm of a gradient, 0 = no limit.
           wd: Weight decay of one step.
+          l2: Strength of the pull towards the anchor; 0 keeps none.
           scale_loss: Whether gradients are float16 and the loss has to be scaled.
 
         Raises:
-          ValueError: If the optimiser is unknown.
+          ValueError: If the optimiser is unknown or the pull is negative.
         """
         super().__init__()
         if opt not in _SLOTS:
             raise ValueError(
                 f"Unknown optimiser {opt!r} for {name}; choose from {sorted(_SLOTS)}."
             )
+        if l2 < 0:
+            raise ValueError(f"l2_scale is {l2}; it must be 0 (off) or more.")
         self._label = name
         self._opt, self._lr, self._eps, self._clip, self._wd = opt, lr, eps, clip, wd
         self._weights = list(weights.values())
@@ -65,6 +73,10 @@ class Optimizer(layers.Module):
             for key, value in zip(weights, slot, strict=True):
                 self.add(f"slot{i}/{key}", value)
             self._slots.append(slot)
+        self._l2 = None
+        if l2:
+            self._l2 = _Pull(l2, weights)
+            self.add("l2", self._l2)
         self._scale = None
         if scale_loss:
             self._scale = self.add("scale", tf.Variable(_SCALE_START))
@@ -81,10 +93,16 @@ class Optimizer(layers.Module):
 
     def reset(self) -> None:
         """Forgets all moments, as a new optimiser would start."""
-        for weight in self.named_weights().values():
-            weight.assign(tf.zeros_like(weight))
+        for moment in (self._steps, *(m for slot in self._slots for m in slot)):
+            moment.assign(tf.zeros_like(moment))
         if self._scale is not None:
             self._scale.assign(_SCALE_START)
+            self._good.assign(0)
+
+    def anchor(self) -> None:
+        """Pulls the weights towards what they are now from here on, if `l2` is set."""
+        if self._l2 is not None:
+            self._l2.anchor()
 
     def apply(
         self, loss: tf.Tensor, grads: Sequence[tf.Tensor | None]
@@ -96,8 +114,8 @@ class Optimizer(layers.Module):
           grads: Gradients of `scaled(loss)` in the order of the weights.
 
         Returns:
-          `{name}_loss`, `{name}_grad_norm` (before clipping) and, with loss scaling,
-          `{name}_loss_scale`.
+          `{name}_loss`, `{name}_grad_norm` (before clipping); with `l2` the part of
+          the loss that it adds, `{name}_l2`; with loss scaling `{name}_loss_scale`.
         """
         grads = [
             tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
@@ -107,6 +125,11 @@ class Optimizer(layers.Module):
         if self._scale is not None:
             grads = [g / self._scale for g in grads]
             metrics[f"{self._label}_loss_scale"] = self._scale.read_value()
+        if self._l2 is not None:
+            penalty, pulls = self._l2()
+            grads = [g + pull for g, pull in zip(grads, pulls, strict=True)]
+            metrics[f"{self._label}_loss"] = loss + penalty
+            metrics[f"{self._label}_l2"] = penalty
         norm = tf.linalg.global_norm(grads)
         metrics[f"{self._label}_grad_norm"] = norm
         if self._clip:
@@ -136,6 +159,33 @@ class Optimizer(layers.Module):
         scale = tf.where(finite, scale, self._scale / 2)
         self._scale.assign(tf.clip_by_value(scale, 1.0, _SCALE_MAX))
         self._good.assign(tf.where(grow, tf.zeros_like(good), good))
+
+
+class _Pull(layers.Module):
+    """The penalty strength * ||w - w*||^2 and its gradient."""
+
+    def __init__(self, strength: float, weights: Mapping[str, tf.Variable]):
+        super().__init__()
+        self._strength = strength
+        self._weights = list(weights.values())
+        # Variables, so that a task switch changes numbers and not the graph.
+        self._on = self.add("on", tf.Variable(0.0))
+        self._anchor = [
+            self.add(f"anchor/{name}", tf.Variable(tf.zeros_like(weight)))
+            for name, weight in weights.items()
+        ]
+
+    def anchor(self) -> None:
+        self._on.assign(1.0)
+        for anchor, weight in zip(self._anchor, self._weights, strict=True):
+            anchor.assign(weight)
+
+    def __call__(self) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        pairs = zip(self._weights, self._anchor, strict=True)
+        moved = [weight - anchor for weight, anchor in pairs]
+        strength = self._on * self._strength
+        penalty = strength * tf.add_n([tf.reduce_sum(x * x) for x in moved])
+        return penalty, [2 * strength * x for x in moved]
 
 
 class _Step(NamedTuple):

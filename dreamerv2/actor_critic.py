@@ -104,11 +104,12 @@ class ActorCritic(nn.Module):
         self._updates = self.add("updates", tf.Variable(0, dtype=tf.int64))
         self._norm = self.add("reward_norm", StreamNorm(**config.reward_norm))
         half = tfutils.compute_dtype(config.precision) == tf.float16
+        shared = {"l2": config.l2_scale, "scale_loss": half}
         self.actor_opt = optim.Optimizer(
-            "actor", self.actor.named_weights(), scale_loss=half, **config.actor_opt
+            "actor", self.actor.named_weights(), **shared, **config.actor_opt
         )
         self.critic_opt = optim.Optimizer(
-            "critic", self.critic.named_weights(), scale_loss=half, **config.critic_opt
+            "critic", self.critic.named_weights(), **shared, **config.critic_opt
         )
 
     def noise(self, batch: list[int], seed: tf.Tensor | None) -> tf.Tensor | None:

@@ -105,7 +105,8 @@ def wrap(env: Any, config: Config) -> base.Env:
 
 def _as_task(name: str, env: Any, evaluation: Any, config: Config) -> tasks_lib.Task:
     make = _as_constructor(env, config)
-    if not callable(env) and config.envs > 1:
+    single = any(each is not None and not callable(each) for each in (env, evaluation))
+    if single and config.envs > 1:
         raise ValueError(
             f"envs is {config.envs}, but only one environment was given; give a "
             "function that makes it, such as `lambda: gym.make(...)`."

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from common import config as config_lib
 from common import driver as driver_lib
+from common.envs import base, parallel
 from dreamerv2 import assembly
 from dreamerv2 import tasks as tasks_lib
 
 
 class Evaluator:
-    """Plays a fixed number of episodes of each task; its steps count for nothing."""
+    """Plays a fixed number of episodes of each task; its steps count for nothing.
+
+    The episodes of a task are numbered over the whole run, the number alone gives the
+    seed, and with N environments every N-th goes to the same one: which episodes an
+    evaluation plays depends neither on N nor on how long they are. `eval_steps`, which
+    cuts episodes off, uses one environment.
+    """
 
     def __init__(
         self,
@@ -33,9 +40,8 @@ class Evaluator:
         self._tasks = {k: t for k, t in enumerate(tasks) if t.make_eval is not None}
         self._trained = trained
         self._config = config
-        self._drivers: dict[int, driver_lib.Driver] = {}
-        self._envs: list[Any] = []
-        self._states: dict[str, Any] = {}
+        self._envs: dict[int, list[base.Env]] = {}
+        self._played = dict.fromkeys(self._tasks, 0)  # in earlier evaluations
         self._episodes: list[dict[str, Any]] = []
         self._frames: dict[str, list[np.ndarray]] = {}
 
@@ -59,7 +65,7 @@ class Evaluator:
         metrics: dict[str, Any] = {}
         for k in self._tasks:
             self._episodes, self._frames = [], {}
-            self._play(self._driver(k), policy)
+            self._play(k, policy)
             for name, values in self._summaries().items():
                 metrics[f"eval_{name}_{k}"] = float(np.mean(values))
             if videos:
@@ -73,48 +79,61 @@ class Evaluator:
 
     def get_state(self) -> dict[str, Any]:
         """Returns the episode counts of every task, fit for JSON."""
-        now = {str(k): driver.get_state() for k, driver in self._drivers.items()}
-        return {**self._states, **now}
+        return {str(k): {"episodes": [count]} for k, count in self._played.items()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues the episode counts, and with them the episodes' seeds."""
-        self._states = dict(state)
+        for k, counts in state.items():
+            self._played[int(k)] = sum(counts["episodes"])
 
     @property
     def restarts(self) -> int:
         """Environments that failed and were started anew."""
-        return assembly.count_restarts(self._envs)
+        return sum(map(assembly.count_restarts, self._envs.values()))
 
     def close(self) -> None:
         """Closes the environments."""
-        for env in self._envs:
+        for env in (env for envs in self._envs.values() for env in envs):
             env.close()
-        self._envs, self._drivers = [], {}
+        self._envs = {}
 
-    def _driver(self, k: int) -> driver_lib.Driver:
-        if k not in self._drivers:
-            env = self._tasks[k].make_eval()
-            self._envs.append(env)
-            driver = driver_lib.Driver(
-                [env], tasks_lib.seeds(self._config.seed, "eval", k)
-            )
-            driver.on_episode(lambda episode, _: self._episodes.append(episode))
-            driver.on_step(self._record)
-            if str(k) in self._states:
-                driver.set_state(self._states[str(k)])
-            self._drivers[k] = driver
-        return self._drivers[k]
-
-    def _play(self, driver: driver_lib.Driver, policy: driver_lib.Policy) -> None:
-        if self._config.eval_steps:
-            share = math.ceil(self._config.eval_steps / len(self._tasks))
-            driver.run(policy, steps=share)
+    def _play(self, k: int, policy: driver_lib.Policy) -> None:
+        config = self._config
+        envs = self._open(k)
+        driver = driver_lib.Driver(envs, self._seed_of(k, len(envs)))
+        driver.on_episode(lambda episode, _: self._episodes.append(episode))
+        driver.on_step(self._record)
+        if config.eval_steps:
+            driver.run(policy, math.ceil(config.eval_steps / len(self._tasks)))
         if not self._episodes:
-            driver.run(policy, episodes=max(1, self._config.eval_eps))
-        driver.reset()  # an evaluation leaves no episode under way
+            episodes = range(max(1, config.eval_eps))
+            driver.play(
+                policy, [len(episodes[i :: len(envs)]) for i in range(len(envs))]
+            )
+        self._played[k] += sum(driver.episodes)
+
+    def _open(self, k: int) -> list[base.Env]:
+        """Returns the environments of a task; makes them the first time."""
+        if k not in self._envs:
+            config, self._envs[k] = self._config, []
+            most = 1 if config.eval_steps else max(1, config.eval_eps)
+            for _ in range(min(config.envs, most)):
+                self._envs[k].append(
+                    parallel.make_parallel(
+                        self._tasks[k].make_eval, config.envs_parallel
+                    )
+                )
+        return self._envs[k]
+
+    def _seed_of(self, k: int, count: int) -> Callable[[int, int], int]:
+        """Numbers the episodes of one evaluation in turn over `count` environments."""
+        seed_of = tasks_lib.seeds(self._config.seed, "eval", k)
+        played = self._played[k]
+        return lambda env, episode: seed_of(0, played + episode * count + env)
 
     def _record(self, transition: Mapping[str, np.ndarray], worker: int) -> None:
-        if not self._episodes:
+        first_over = any(episode["worker"] == 0 for episode in self._episodes)
+        if worker == 0 and not first_over:
             for key in self._config.log_keys_video:
                 if transition.get(key, np.zeros(0)).ndim == 3:
                     self._frames.setdefault(key, []).append(transition[key])

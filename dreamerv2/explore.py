@@ -155,13 +155,19 @@ class Plan2Explore(_Seeker):
         """Builds the ensemble beside actor and critic.
 
         Raises:
-          ValueError: If `disag_target` or `disag_action_align` is unknown.
+          ValueError: If `disag_target` or `disag_action_align` is unknown, or
+            `disag_offset` or `disag_models` out of range.
         """
         super().__init__(config, act_spec, model, rng)
         if not 0 <= config.disag_offset < config.dataset.length:
             raise ValueError(
                 f"disag_offset is {config.disag_offset}; it must be less than "
                 f"dataset.length, {config.dataset.length}, and at least 0."
+            )
+        if config.disag_models < 2:
+            raise ValueError(
+                f"disag_models is {config.disag_models}; at least 2 are needed to "
+                "disagree."
             )
         sizes = {
             "stoch": model.rssm.stoch_size,
@@ -185,10 +191,7 @@ class Plan2Explore(_Seeker):
                 **config.expl_head,
             ),
         )
-        half = tfutils.compute_dtype(config.precision) == tf.float16
-        self._opt = optim.Optimizer(
-            "expl", self._ensemble.named_weights(), scale_loss=half, **config.expl_opt
-        )
+        self._opt = _make_optimizer(self._ensemble, config)
 
     def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
         """Returns the disagreement [H + 1, N] in imagined states."""
@@ -266,10 +269,7 @@ class ModelLoss(_Seeker):
         self._head = self.add(
             "head", nets.MLP(rng, model.rssm.feat_size, (), **config.expl_head)
         )
-        half = tfutils.compute_dtype(config.precision) == tf.float16
-        self._opt = optim.Optimizer(
-            "expl", self._head.named_weights(), scale_loss=half, **config.expl_opt
-        )
+        self._opt = _make_optimizer(self._head, config)
 
     def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
         """Returns the loss [H + 1, N] that the head expects in imagined states."""
@@ -286,6 +286,16 @@ class ModelLoss(_Seeker):
 
 
 BEHAVIOURS = {"Random": Random, "Plan2Explore": Plan2Explore, "ModelLoss": ModelLoss}
+
+
+def _make_optimizer(part: nn.Module, config: config_lib.Config) -> optim.Optimizer:
+    return optim.Optimizer(
+        "expl",
+        part.named_weights(),
+        l2=config.l2_scale,
+        scale_loss=tfutils.compute_dtype(config.precision) == tf.float16,
+        **config.expl_opt,
+    )
 
 
 def _check_choice(key: str, value: str, choices: Any) -> None:

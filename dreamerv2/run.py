@@ -241,9 +241,7 @@ class Run:
     def finish(self) -> None:
         """Writes and prints what the run has come to."""
         names = [task.name for task in self._tasks[: self._trained]]
-        result = summary.summarize(
-            self._folder, names, self._schedule, self._config.action_repeat
-        )
+        result = summary.summarize(self._folder, names, self._schedule, self._config)
         self._write(result.metrics)
         print(result.text)
 
@@ -275,9 +273,10 @@ class Run:
 
     def _change_task(self) -> None:
         """Does to the agent what the configuration asks for between two tasks."""
-        if self._config.reset_optimizer_on_task_change:
-            for optimizer in self._agent.optimizers().values():
+        for optimizer in self._agent.optimizers().values():
+            if self._config.reset_optimizer_on_task_change:
                 optimizer.reset()
+            optimizer.anchor()
 
     def _make_driver(self, phase: phases.Phase) -> driver_lib.Driver:
         seed_of = tasks_lib.seeds(self._config.seed, "train", phase.task)

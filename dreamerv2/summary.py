@@ -51,7 +51,7 @@ def summarize(
     folder: pathlib.Path,
     names: Sequence[str],
     schedule: phases.Schedule,
-    action_repeat: int,
+    config: config_lib.Config,
 ) -> Summary:
     """Reads a run's evaluations, draws its curves and computes its metrics.
 
@@ -59,14 +59,16 @@ def summarize(
       folder: The run's folder; `curves.png` is written there.
       names: Names of the trained tasks.
       schedule: When they were trained.
-      action_repeat: Frames of a step; evaluations are logged at frames.
+      config: Gives `envs`, whose last step may go beyond the end of a task, and
+        `action_repeat`, as evaluations are logged at frames.
 
     Returns:
       `cl_performance` and `cl_forgetting` (SPEC: Kessler et al. 2023, section 5), and
       a table; only a line that says so if a task was not evaluated by its end.
     """
     path = folder / rundir.METRICS
-    ends = {p.task: p.end * action_repeat for p in schedule.phases}
+    frames = config.envs * config.action_repeat  # of one step in all environments
+    ends = {p.task: math.ceil(p.end / config.envs) * frames for p in schedule.phases}
     for metric in ("eval_success", "eval_return"):
         curves = continual_metrics.read_evaluations(path, metric)
         if all(k in curves and curves[k].steps[0] <= ends[k] for k in ends):

@@ -105,6 +105,7 @@ class WorldModel(nn.Module):
         self.opt = optim.Optimizer(
             "model",
             self.named_weights(),
+            l2=config.l2_scale,
             scale_loss=self._dtype == tf.float16,
             **config.model_opt,
         )

@@ -261,7 +261,7 @@ class Recorder:
         self.obs_specs, self.act_spec = dict(obs_specs), act_spec
         self.weight = tf.Variable(1.0)
         self.optimizer = optim.Optimizer(
-            "model", {"weight": self.weight}, **config.model_opt
+            "model", {"weight": self.weight}, l2=config.l2_scale, **config.model_opt
         )
         self.acts: list[tuple[int, list[bool], bool]] = []
         self.batches: list[tuple[int, dict[str, np.ndarray]]] = []
@@ -283,7 +283,7 @@ class Recorder:
         carried = 0.0 if state is None else float(state["deter"])
         grad = tf.constant(np.float32(np.sin(mean + carried)))
         loss = self.losses.get(len(self.batches), mean)
-        metrics = self.optimizer.apply(tf.constant(loss), [grad])
+        metrics = self.optimizer.apply(tf.constant(np.float32(loss)), [grad])
         return {"deter": grad}, metrics
 
     def report(self, data):

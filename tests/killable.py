@@ -35,6 +35,7 @@ SETTINGS = {
     "train_every": 5,
     "replay__capacity": 45,
     "expl_behavior": "Plan2Explore",
+    "l2_scale": 0.01,
     "replay__uncertainty_recalculation": 4,
     "replay__coverage__number_of_comparisons": 3,
 }

@@ -63,6 +63,10 @@ def test_other_environments_can_be_given_for_evaluation(tmp_path, agents):
     assert [dummies.count(env.tape, "reset") for env in evals] == [4, 4]
     with pytest.raises(ValueError, match="2 envs but 1 eval_envs"):
         dv2.cl_train_loop(envs, dummies.configure(tmp_path), evals[:1])
+    with pytest.raises(ValueError, match="envs is 2, but only one environment"):
+        dv2.cl_train_loop(
+            [dummies.Walk], dummies.configure(tmp_path, envs=2), evals[:1]
+        )
 
 
 class Classic:

@@ -151,7 +151,7 @@ def test_log_keys_reach_neither_policy_nor_step_listener_but_the_summary():
     told, summaries = [], []
     drv.on_step(lambda tran, _: told.append(set(tran)))
     drv.on_episode(lambda summary, _: summaries.append(summary))
-    drv.run(policy, episodes=1)
+    drv.play(policy, [1])
     assert all("log_double" not in keys for keys in [*told, *map(set, policy.seen)])
     assert summaries[0]["log"]["log_double"].tolist() == [2, 4, 6]
 
@@ -161,7 +161,7 @@ def test_the_summary_of_an_episode(terminal):
     drv, _, policy = make([9], [2], terminal=terminal)
     summaries = []
     drv.on_episode(lambda summary, _: summaries.append(summary))
-    drv.run(policy, episodes=1)
+    drv.run(policy, steps=4)
     (summary,) = summaries
     assert summary.pop("log")
     assert summary == {
@@ -173,14 +173,35 @@ def test_the_summary_of_an_episode(terminal):
     }
 
 
-def test_run_stops_at_the_steps_or_episodes_asked_for():
+def test_run_stops_at_the_steps_asked_for():
     drv, tape, policy = make([4], [4])
     drv.run(policy, steps=5)  # Two environments: 6 steps.
     assert sum(event[0] == "step" for event in tape) == 6
-    drv.run(policy, episodes=1)
-    assert drv.episodes == [1, 1]
-    drv.run(policy)
-    assert sum(event[0] == "step" for event in tape) == 8
+    drv.run(policy, steps=0)
+    assert sum(event[0] == "step" for event in tape) == 6
+
+
+def test_play_finishes_the_episodes_of_each_environment_and_begins_no_other():
+    drv, tape, policy = make([2, 1], [5], [1])
+    drv.play(policy, [2, 1, 3])
+    lengths = {0: [], 1: [], 2: []}
+    for _, env, length in (event for event in tape if event[0] == "episode"):
+        lengths[env].append(length)
+    assert lengths == {0: [2, 1], 1: [5], 2: [1, 1, 1]}
+    assert drv.episodes == [2, 1, 3]
+    steps = [event[1] for event in tape if event[0] == "step"]
+    assert steps == [0, 1, 2, 0, 1, 2, 0, 1, 2, 1, 1]
+    # The policy is asked for all of them together; who has ended shows its end.
+    assert len(policy.seen) == 5
+    assert [obs["vector"].tolist()[2] for obs in policy.seen[3:]] == [[2, 2, 1]] * 2
+
+
+@pytest.mark.parametrize("episodes", [[1], [1, 0], [1, 1, 1]])
+def test_play_needs_an_episode_for_each_environment(episodes):
+    drv, tape, policy = make([2], [2])
+    with pytest.raises(ValueError, match="each of the 2 environments must play"):
+        drv.play(policy, episodes)
+    assert tape == []
 
 
 def test_the_policy_keeps_its_state_over_steps_until_the_driver_is_reset():
@@ -205,7 +226,7 @@ def test_a_forgotten_episode_is_not_part_of_the_next_summary():
     drv.on_episode(lambda summary, _: lengths.append(summary["length"]))
     drv.run(policy, steps=2)
     drv.reset()
-    drv.run(policy, episodes=1)
+    drv.play(policy, [1])
     assert lengths == [3]
 
 

@@ -206,6 +206,21 @@ def test_optimisers_forget_at_a_task_switch_only_on_demand(tmp_path, recorder):
         assert state["learner"]["updates"] == len(recorder[-1].batches)
 
 
+def test_from_the_second_task_on_weights_are_pulled_to_the_end_of_the_last(tmp_path):
+    lines = dummies.run(tmp_path, dummies.Tapes(2), num_task_repeats=2, l2_scale=0.5)
+    pulls = dummies.pick(lines, "model_l2")
+    assert all(pull == 0 for step, pull in pulls if step <= 40)
+    assert all(pull > 0 for step, pull in pulls if step % 40 > 10 and step > 40)
+    folder = tmp_path / "checkpoints"
+    weights = {}
+    for end in (40, 80, 120, 160):
+        tensors = checkpoint.load_tensors(folder / f"step-{end:012d}")
+        weights[end] = tensors["weight"]
+        if end > 40:  # the anchor: where the task before has left the weight
+            assert tensors["model_opt/l2/anchor/weight"] == weights[end - 40]
+    assert len(set(map(float, weights.values()))) == 4
+
+
 # Exploration.
 
 
@@ -219,6 +234,16 @@ def test_exploration_follows_its_episodes_and_ends_when_it_should(tmp_path, reco
             twin.append([len(twin) < 60 and episode % 3 == 0])
     assert [exploring for _, exploring, _ in recorder[-1].acts] == twin
     assert [True] in twin
+
+
+def test_every_environment_counts_its_own_episodes_for_exploration(tmp_path, recorder):
+    tapes = dummies.Tapes(1)
+    tapes.options[0] = {"goal": 1000}  # every episode has 8 steps
+    settings = {"steps": 96, "prefill": 0, "envs": 2, "expl_every": 3}
+    dummies.run(tmp_path, tapes, **settings)
+    exploring = [rows for _, rows, _ in recorder[-1].acts]
+    third = [(call // 8 + 1) % 3 == 0 for call in range(48)]
+    assert exploring == [[now, now] for now in third]
 
 
 # Several environments.

@@ -9,7 +9,7 @@ import dummies
 import numpy as np
 import pytest
 
-from dreamerv2 import loop, phases, run, rundir
+from dreamerv2 import evaluation, loop, phases, run, rundir
 
 pytestmark = pytest.mark.tf
 
@@ -107,6 +107,93 @@ def test_two_videos_are_made_when_due(tmp_path, monkeypatch):
     assert sum("openl_image" in metrics for metrics in written) == 2
 
 
+# Several environments.
+
+
+def go_right(obs, state):
+    """The length of an episode depends on where it begins, that is on its seed."""
+    return np.eye(2, dtype=np.float32)[np.ones(len(obs["is_first"]), int)], state
+
+
+def evaluate(tmp_path, tapes, rounds=1, state=None, videos=False, **settings):
+    """Metrics of evaluations outside of a run, and the state after them."""
+    config = dummies.configure(tmp_path, **settings)
+    evaluator = evaluation.Evaluator(tapes.tasks, len(tapes.tasks), config)
+    evaluator.set_state(state or {})
+    metrics = [evaluator(go_right, videos) for _ in range(rounds)]
+    evaluator.close()
+    return metrics, evaluator.get_state()
+
+
+@pytest.mark.parametrize("envs, strategy", [(2, "none"), (3, "thread"), (9, "none")])
+def test_however_many_environments_an_evaluation_plays_the_same_episodes(
+    tmp_path, envs, strategy
+):
+    one, many = dummies.Tapes(2), dummies.Tapes(2)
+    settings = {"rounds": 2, "eval_eps": 5}
+    expected, state = evaluate(tmp_path, one, **settings)
+    parallel = {"envs": envs, "envs_parallel": strategy}
+    metrics, other_state = evaluate(tmp_path, many, **parallel, **settings)
+    assert state == other_state
+    for now, then in zip(expected, metrics, strict=True):
+        assert now.keys() == then.keys()
+        for key, value in now.items():
+            assert then[key] == pytest.approx(value)
+    assert expected[0]["eval_length"] != expected[1]["eval_length"]
+    for tape, twin in zip(many.eval, one.eval, strict=True):
+        assert sorted(dummies.seeds(tape)) == sorted(dummies.seeds(twin))
+        assert dummies.count(tape, "reset") == 10
+        assert len(dummies.steps(tape)) == len(dummies.steps(twin))
+        made = min(envs, 5)  # one without an episode is not made
+        assert dummies.count(tape, "make") == dummies.count(tape, "close") == made
+
+
+def test_processes_change_nothing_in_an_evaluation(tmp_path):
+    settings = {"envs": 2, "eval_eps": 3}
+    expected = evaluate(tmp_path, dummies.Tapes(1), **settings)
+    tapes = dummies.Tapes(1)
+    assert evaluate(tmp_path, tapes, envs_parallel="process", **settings) == expected
+    assert tapes.eval == [[]]  # it was played elsewhere
+
+
+def test_evaluations_are_numbered_on_with_another_number_of_environments(tmp_path):
+    whole, parts = dummies.Tapes(1), dummies.Tapes(1)
+    evaluate(tmp_path, whole, rounds=2, eval_eps=4)
+    _, state = evaluate(tmp_path, parts, eval_eps=4, envs=2)
+    evaluate(tmp_path, parts, eval_eps=4, envs=3, state=state)
+    seeds = [dummies.seeds(tape) for tape in (*whole.eval, *parts.eval)]
+    assert sorted(seeds[0]) == sorted(seeds[1])
+    assert len(set(seeds[0])) == 8
+
+
+def test_a_video_shows_the_first_episode_alone(tmp_path):
+    settings = {"eval_eps": 3, "videos": True}
+    ((one,), _), ((two,), _) = (
+        evaluate(tmp_path, dummies.Tapes(1, dummies.Gallery), envs=envs, **settings)
+        for envs in (1, 2)
+    )
+    np.testing.assert_array_equal(one["eval_image_0"], two["eval_image_0"])
+    place = (
+        one["eval_image_0"][:, 0, :, 0].argmax(-1) // 8
+    )  # one step to the right each
+    np.testing.assert_array_equal(np.diff(place), 1)
+
+
+def test_evaluation_asks_the_policy_once_for_all_environments(tmp_path, recorder):
+    settings = {"envs": 2, "eval_eps": 4, "eval_every": 20}
+    dummies.run(tmp_path, dummies.Tapes(1), **settings)
+    rows = [len(rows) for _, rows, evaluate in recorder[-1].acts if evaluate]
+    assert rows and set(rows) == {2}
+
+
+def test_counted_in_steps_an_evaluation_uses_one_environment(tmp_path):
+    # Cut off in each of several, only short episodes would be seen.
+    tapes = dummies.Tapes(1)
+    metrics, _ = evaluate(tmp_path, tapes, envs=4, eval_steps=20)
+    assert dummies.count(tapes.eval[0], "make") == 1
+    assert metrics[0]["eval_length_0"] > 3
+
+
 # The end.
 
 
@@ -119,6 +206,20 @@ def test_the_end_is_told_with_a_table(tmp_path, capsys):
     assert "Average performance" in output
     assert str(tmp_path) in output
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("settings", [{"num_task_repeats": 2}, {"envs": 3}], ids=str)
+def test_performance_and_forgetting_count_from_the_last_end_of_each_task(
+    tmp_path, settings
+):
+    # With three environments tasks end at 42 and 81 steps instead of 40 and 80.
+    lines = dummies.run(tmp_path, dummies.Tapes(2), eval_every=10**6, **settings)
+    names = "eval_success_0", "eval_success_1"
+    evaluations = dummies.pick(lines, *names)
+    (_, *before), (_, *last) = evaluations[-2:]
+    assert lines[-1]["cl_performance"] == pytest.approx(np.mean(last))
+    forgotten = (before[0] - last[0]) / 2
+    assert lines[-1]["cl_forgetting"] == pytest.approx(forgotten)
 
 
 def test_a_first_task_of_nothing_but_prefill_spoils_no_end(tmp_path, capsys):

@@ -176,12 +176,94 @@ def test_an_optimiser_lists_a_moment_for_each_weight_and_its_steps():
     assert int(opt.named_weights()["steps"]) == 1
 
 
+# The pull towards an anchor.
+
+
+def pulled_steps(strength, clip):
+    """Weights after steps of `sgd` that the squared distance to the first pulls at."""
+    first = [w.astype(np.float64) for w in values(weights())]
+    now, losses = [w.copy() for w in first], []
+    for grads in gradients():
+        moved = [w - a for w, a in zip(now, first, strict=True)]
+        losses.append(1.0 + strength * sum((x**2).sum() for x in moved))
+        grads = [g + 2 * strength * x for g, x in zip(grads, moved, strict=True)]
+        factor = min(1, clip / np.sqrt(sum((g**2).sum() for g in grads)))
+        now = [w - 0.1 * factor * g for w, g in zip(now, grads, strict=True)]
+    return now, losses
+
+
+@pytest.mark.parametrize("scale_loss", [False, True])
+def test_a_pull_adds_the_squared_distance_to_the_anchor_to_the_loss(scale_loss):
+    variables, losses = weights(), []
+    opt = make(variables, opt="sgd", clip=2.5, l2=1.5, scale_loss=scale_loss)
+    opt.anchor()
+    for grads in gradients():
+        metrics = apply(opt, scaled(grads, opt))
+        losses.append(float(metrics["model_loss"]))
+        np.testing.assert_allclose(metrics["model_l2"], losses[-1] - 1, atol=1e-6)
+    expected, expected_losses = pulled_steps(1.5, clip=2.5)
+    assert_close(values(variables), expected)
+    np.testing.assert_allclose(losses, expected_losses, rtol=1e-5)
+    assert losses[0] == 1 < losses[1]
+
+
+def test_before_there_is_an_anchor_nothing_pulls():
+    one, two = weights(), weights()
+    plain, pulling = make(one), make(two, l2=100.0)
+    for grads in gradients():
+        apply(plain, grads)
+        assert float(apply(pulling, grads)["model_l2"]) == 0
+    assert_equal(values(one), values(two))
+
+
+def test_a_new_anchor_takes_effect_in_the_same_graph():
+    variables = weights()
+    opt = make(variables, opt="sgd", l2=1.0)
+    step = tf.function(lambda grads: apply(opt, grads), autograph=False)
+    zeros = [np.zeros(shape, np.float32) for shape in SHAPES.values()]
+    distances = []
+    for value in (1.0, 2.0):
+        for weight in variables.values():
+            weight.assign(tf.fill(weight.shape, value))
+        opt.anchor()
+        for weight in variables.values():
+            weight.assign_add(tf.ones_like(weight))
+        distances.append(float(step([tf.constant(z) for z in zeros])["model_l2"]))
+        assert_close(values(variables), [z + value + 0.8 for z in zeros])
+    assert distances == [9, 9]  # nine weights, each moved by one
+    assert step.experimental_get_tracing_count() == 1
+
+
+def test_without_a_pull_no_anchor_is_kept():
+    opt = make(weights())
+    opt.anchor()
+    assert not any("anchor" in name for name in opt.named_weights())
+    pulling = set(make(weights(), l2=0.1).named_weights())
+    assert {"l2/on", *(f"l2/anchor/{key}" for key in SHAPES)} < pulling
+
+
+def test_a_reset_keeps_the_anchor():
+    opt = make(weights(), l2=0.1)
+    opt.anchor()
+    apply(opt, gradients(1)[0])
+    before = {k: v.numpy() for k, v in opt.named_weights().items()}
+    opt.reset()
+    for name, value in opt.named_weights().items():
+        expected = before[name] if name.startswith("l2/") else np.zeros(value.shape)
+        np.testing.assert_array_equal(value, expected, err_msg=name)
+
+
+def test_a_pull_away_from_the_anchor_is_refused():
+    with pytest.raises(ValueError, match="l2_scale is -0.1; it must be 0"):
+        make(weights(), l2=-0.1)
+
+
 # Loss scaling in float16.
 
 
 def scaled(grads, opt):
     """Gradients of the scaled loss."""
-    return [g * opt.scaled(1.0).numpy() for g in grads]
+    return [g * float(opt.scaled(1.0)) for g in grads]
 
 
 def scale_of(opt):

@@ -36,12 +36,14 @@ def check_lines(lines):
 
 
 @pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("l2_scale", [0.0, 0.5])
 @pytest.mark.parametrize("repeats", [1, 2])
 def test_resumed_at_a_task_switch_a_run_ends_as_if_never_stopped(
-    tmp_path, repeats, reset
+    tmp_path, repeats, l2_scale, reset
 ):
     settings = {
         "eval_every": 15,
+        "l2_scale": l2_scale,
         "num_task_repeats": repeats,
         "reset_optimizer_on_task_change": reset,
     }
@@ -57,7 +59,7 @@ def test_resumed_at_a_task_switch_a_run_ends_as_if_never_stopped(
 @pytest.mark.parametrize("envs", [1, 2])
 @pytest.mark.parametrize("fails_at", [23, 29, 34])
 def test_resumed_in_the_middle_a_run_ends_as_if_never_stopped(tmp_path, envs, fails_at):
-    settings = {"checkpoint_every": 10, "eval_every": 10, "envs": envs}
+    settings = {"checkpoint_every": 10, "eval_every": 10, "envs": envs, "l2_scale": 0.5}
     dummies.run(tmp_path / "whole", dummies.Tapes(2), **settings)
     tapes = dummies.Tapes(2)
     tapes.options[1] = {"fails_at": fails_at}

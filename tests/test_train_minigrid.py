@@ -1,5 +1,6 @@
 """The users' three MiniGrid commands for real, with small networks and few steps."""
 
+import itertools
 import shlex
 import sys
 
@@ -76,6 +77,22 @@ def test_dreamer_with_plan2explore_trains(monkeypatch, tmp_path):
     folder, lines = run(monkeypatch, explore, tmp_path)
     keys = check(folder, lines, tasks=3)
     assert {"expl_expl_loss", "expl_actor_loss", "reward_loss"} <= keys
+
+
+def test_everything_at_once_trains(monkeypatch, tmp_path):
+    command = (
+        "python train_minigrid.py --tag=all --tasks=MiniGrid-Empty-5x5-v0,"
+        "MiniGrid-Empty-6x6-v0 --num_task_repeats=2 --l2_scale=0.1 --expl_every=2 "
+        "--plan2explore --envs=2 --envs_parallel=process --eval_eps=3 --minlen=5 "
+        "--unbalanced_steps=120,120"  # each environment ends an episode in them
+    )
+    folder, lines = run(monkeypatch, f"{command} --uncertainty_sampling", tmp_path)
+    tasks = [line["task"] for line in lines if "updates" in line]
+    assert [k for k, _ in itertools.groupby(tasks)] == [0, 1, 0, 1]
+    pulls = [line["expl_actor_l2"] for line in lines if "expl_actor_l2" in line]
+    assert pulls[0] == 0 < pulls[-1]
+    assert max(line["step"] for line in lines) == 480
+    assert [line["step"] for line in lines if "eval_return_1" in line][-1] == 480
 
 
 # What the script hands to the loop.
