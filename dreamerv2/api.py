@@ -14,7 +14,7 @@ from typing import Any
 
 from common import coerce
 from common import config as config_lib
-from common.envs import base, gym_adapter, wrappers
+from common.envs import base, checks, gym_adapter, wrappers
 from dreamerv2 import blocks, loop, phases
 from dreamerv2 import tasks as tasks_lib
 
@@ -22,6 +22,7 @@ Config = config_lib.Config
 ConfigError = coerce.ConfigError
 configs = blocks.configs
 defaults = blocks.defaults
+check_env = checks.check_env
 
 
 def train(env: Any, config: Config) -> None:
@@ -89,13 +90,9 @@ def wrap(env: Any, config: Config) -> base.Env:
     """Returns a Gymnasium or gym environment as the driver steps it.
 
     Raises:
-      ValueError: If it is none, or its spaces are not supported.
+      ValueError: If it is none, or its methods or spaces are not supported.
     """
-    if not (hasattr(env, "reset") and hasattr(env, "step")):
-        raise ValueError(
-            f"{env!r} is not an environment: it has no reset and step. Give a "
-            "Gymnasium or gym environment, or a function that makes one."
-        )
+    checks.check_interface(env)
     return wrappers.limit(
         gym_adapter.GymAdapter(env, config.render_size),
         action_repeat=config.action_repeat,
