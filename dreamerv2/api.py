@@ -15,7 +15,7 @@ from typing import Any
 from common import coerce
 from common import config as config_lib
 from common.envs import base, checks, gym_adapter, wrappers
-from dreamerv2 import blocks, loop, phases
+from dreamerv2 import blocks, cli, loop, phases
 from dreamerv2 import tasks as tasks_lib
 
 Config = config_lib.Config
@@ -33,10 +33,12 @@ def train(env: Any, config: Config) -> None:
         that makes one. A function allows `envs` above 1 and evaluation in an
         environment of its own; a single environment is never evaluated on.
       config: `dv2.defaults` with your updates; `steps` long, written to `logdir`.
+        What one setting implies for others is applied, see `cli.resolve`.
 
     Raises:
       ValueError: If the environment's spaces or the configuration are not supported.
     """
+    config = cli.resolve(config)
     task = _as_task("task", env, None, config)
     loop.train([task], phases.Schedule([config.steps]), config)
 
@@ -62,6 +64,7 @@ def cl_train_loop(
         raise ValueError(
             f"There are {len(envs)} envs but {len(evals)} eval_envs; give one for each."
         )
+    config = cli.resolve(config)
     tasks = [
         _as_task(f"task{k}", env, evaluation, config)
         for k, (env, evaluation) in enumerate(zip(envs, evals, strict=True))

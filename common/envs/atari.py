@@ -70,14 +70,26 @@ def games() -> list[str]:
     return [rom for rom in ale_py.roms.get_all_rom_ids() if _key(rom) in _ids()]
 
 
-def area_weights(source: int, target: int) -> np.ndarray:
-    """Averaging resize of an axis: float32 [target, source], rows sum to one.
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Averages over the area that a pixel of the result covers: uint8 [H, W] -> size.
 
-    Entry (i, j) is the share of pixel i of the result that source pixel j covers.
+    By sums up to each edge between pixels, because products of matrices would have
+    their own threads compete with those of the agent.
     """
-    edges = np.arange(target + 1)[:, None] * source / target
-    covered = np.clip(edges - np.arange(source), 0, 1)  # [target + 1, source]
-    return (np.diff(covered, axis=0) * target / source).astype(np.float32)
+    result = image.astype(np.float64)
+    for target in size:  # rows, then columns, which are rows by then
+        result = _average(result, target).T
+    return np.rint(result).astype(np.uint8)
+
+
+def _average(image: np.ndarray, target: int) -> np.ndarray:
+    """Averages rows: [source, N] -> [target, N]."""
+    source = len(image)
+    sums = np.concatenate([np.zeros_like(image[:1]), np.cumsum(image, axis=0)])
+    edges = np.arange(target + 1) * source / target
+    whole = edges.astype(int)
+    part = (edges - whole)[:, None] * image[np.minimum(whole, source - 1)]
+    return np.diff(sums[whole] + part, axis=0) * target / source
 
 
 class _Game(gymnasium.Wrapper):
@@ -87,10 +99,7 @@ class _Game(gymnasium.Wrapper):
         super().__init__(env)
         if repeat < 1:
             raise ValueError(f"action_repeat is {repeat}, but must be at least 1.")
-        height, width = env.observation_space.shape
-        self._repeat = repeat
-        self._rows = area_weights(height, size[0])  # [h, H]
-        self._columns = area_weights(width, size[1]).T  # [W, w]
+        self._repeat, self._size = repeat, size
         self.observation_space = gymnasium.spaces.Box(0, 255, (*size, 1), np.uint8)
 
     def reset(self, *, seed: int | None = None, options: Any = None):
@@ -99,7 +108,7 @@ class _Game(gymnasium.Wrapper):
             frame, _, terminated, truncated, info = self.env.step(0)
             if terminated or truncated:
                 frame, info = self.env.reset()
-        return self._resize(frame), info
+        return resize(frame, self._size)[..., None], info
 
     def step(self, action: int):
         total, frames = 0.0, []
@@ -110,12 +119,8 @@ class _Game(gymnasium.Wrapper):
             if terminated or truncated:
                 break
         # Sprites that a console draws in every other frame are seen in the maximum.
-        image = self._resize(np.maximum.reduce(frames[-2:]))
-        return image, total, terminated, truncated, info
-
-    def _resize(self, frame: np.ndarray) -> np.ndarray:
-        image = self._rows @ frame.astype(np.float32) @ self._columns  # [h, w]
-        return np.rint(image).astype(np.uint8)[..., None]
+        image = resize(np.maximum.reduce(frames[-2:]), self._size)
+        return image[..., None], total, terminated, truncated, info
 
 
 def _ids() -> dict[str, str]:

@@ -102,8 +102,9 @@ class GymAdapter:
         return self._transition(observation, reward, False, last, terminated, info)
 
     def close(self) -> None:
-        """Closes the environment."""
-        self._env.close()
+        """Closes the environment, if it can be closed."""
+        if hasattr(self._env, "close"):
+            self._env.close()
 
     def get_state(self) -> dict[str, Any]:
         """The state of the keeper, if there is one."""

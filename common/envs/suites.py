@@ -94,7 +94,10 @@ def _options(
         }
     if suite_name == "dmc":
         keys = config.encoder.cnn_keys, config.decoder.cnn_keys
-        return {"render": any(re.match(key, "image") for key in keys)}
+        return {
+            "render": any(re.match(key, "image") for key in keys),
+            "process": not (training and config.envs_parallel == "process"),
+        }
     return {}
 
 
