@@ -102,24 +102,22 @@ def _check_bounds(
     spaces = {next(iter(adapter.obs_specs)): env.observation_space}
     if gym_spaces.kind(env.observation_space) == "Dict":
         spaces = dict(env.observation_space.spaces)
-    for key in adapter.obs_specs:
-        if gym_spaces.kind(spaces[key]) != "Box":
+    for key, spec in adapter.obs_specs.items():
+        if gym_spaces.kind(spaces[key]) != "Box" or spec.dtype == np.uint8:
             continue
         low, high = (
             np.asarray(bound, np.float32).reshape(-1)
             for bound in (spaces[key].low, spaces[key].high)
         )
-        for tran in transitions:
-            value = tran[key].reshape(-1)
-            if len(value) != len(low):  # an image that was resized keeps its range
-                break
-            slack = 1e-5 * np.maximum(1, np.abs(value))
-            if (value < low - slack).any() or (value > high + slack).any():
-                warnings.warn(
-                    f"Observation {key!r} leaves its space {spaces[key]}: {value}.",
-                    stacklevel=3,
-                )
-                break
+        values = np.stack([tran[key] for tran in transitions])  # [N, size]
+        slack = 1e-5 * np.maximum(1, np.abs(values))
+        outside = ((values < low - slack) | (values > high + slack)).any(1)
+        if outside.any():
+            warnings.warn(
+                f"Observation {key!r} leaves its space {spaces[key]}: got "
+                f"{values[outside.argmax()]}.",
+                stacklevel=3,
+            )
 
 
 def _same(one: list[base.Transition], two: list[base.Transition]) -> bool:

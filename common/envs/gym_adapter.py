@@ -88,6 +88,8 @@ class GymAdapter:
             observation or reward are not finite.
         """
         result = self._env.step(self._to_action(action))
+        if not isinstance(result, tuple | list):
+            raise ValueError(f"step returned {result!r}, but must return 5 values.")
         if len(result) == 5:
             observation, reward, terminated, truncated, info = result
             last = terminated or truncated
