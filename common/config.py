@@ -108,7 +108,7 @@ class Config(Mapping):
         raise ConfigError(f"A Config cannot be altered; {name!r} has to stay.")
 
     def __reduce__(self) -> tuple:
-        return Config, (self.flat,)
+        return type(self), (self.flat,)
 
     def update(self, *mappings: Mapping[str, Any], **settings: Any) -> "Config":
         r"""Returns a copy with other values, each in the type of the present one.
@@ -127,7 +127,7 @@ class Config(Mapping):
         for mapping in (*mappings, settings):
             for key, value in self._overrides(mapping):
                 flat[key] = coerce.convert(key, flat[key], value)
-        return Config(flat)
+        return type(self)(flat)
 
     def parse_flags(
         self,

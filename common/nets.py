@@ -12,6 +12,21 @@ from common import dists
 from common import layers as nn
 
 
+def check_dist(key: str, dist: str, known: Sequence[str]) -> None:
+    """Raises ValueError if a configured distribution does not suit its head.
+
+    Args:
+      key: The configuration key, for the message.
+      dist: Its value.
+      known: Distributions that suit it.
+    """
+    if dist not in known:
+        raise ValueError(
+            f"{key} is {dist!r}, which does not suit this head; choose from "
+            f"{sorted(known)}."
+        )
+
+
 class DistLayer(nn.Module):
     """The last layer of a head: features to a distribution over `shape`."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,16 @@ def compute_dtype(precision: str) -> tf.DType:
             f"Unknown precision {precision!r}; choose from {sorted(PRECISIONS)}."
         )
     return PRECISIONS[precision]
+
+
+def choose_precision(precision: str) -> str:
+    """Returns the precision; for `auto` 16 if there is a GPU, else 32, and says so."""
+    if precision != "auto":
+        return precision
+    chosen = "16" if tf.config.list_physical_devices("GPU") else "32"
+    reason = "on a GPU" if chosen == "16" else "without a GPU"
+    print(f"Precision: {chosen}, the default {reason}; --precision overrides.")
+    return chosen
 
 
 def setup(*, jit: bool = True, deterministic: bool = False) -> str:
@@ -47,8 +58,13 @@ def setup(*, jit: bool = True, deterministic: bool = False) -> str:
     if gpus:
         return f"Device: {len(gpus)} GPU visible to TensorFlow, memory grows on demand."
     if tf.test.is_built_with_cuda():
-        return "Device: CPU, because TensorFlow sees no GPU."
+        docker = " (docker run needs --gpus all)" if _in_docker() else ""
+        return f"Device: CPU, because TensorFlow sees no GPU{docker}."
     return "Device: CPU, because this TensorFlow is built without CUDA."
+
+
+def _in_docker() -> bool:
+    return pathlib.Path("/.dockerenv").exists()
 
 
 def scan(

@@ -81,6 +81,7 @@ class ActorCritic(nn.Module):
                 raise ValueError(
                     f"{key} is {config[key]}; it must be at least {least}."
                 )
+        nets.check_dist("critic.dist", config.critic.dist, ("mse",))
         self._config = config
         self._act_spec = act_spec
         self.gradient = config.actor_grad

@@ -14,14 +14,15 @@ from typing import Any
 
 from common import coerce
 from common import config as config_lib
-from common.envs import base, gym_adapter, wrappers
-from dreamerv2 import blocks, loop, phases
+from common.envs import base, checks, gym_adapter, wrappers
+from dreamerv2 import blocks, cli, loop, phases
 from dreamerv2 import tasks as tasks_lib
 
 Config = config_lib.Config
 ConfigError = coerce.ConfigError
 configs = blocks.configs
 defaults = blocks.defaults
+check_env = checks.check_env
 
 
 def train(env: Any, config: Config) -> None:
@@ -32,10 +33,12 @@ def train(env: Any, config: Config) -> None:
         that makes one. A function allows `envs` above 1 and evaluation in an
         environment of its own; a single environment is never evaluated on.
       config: `dv2.defaults` with your updates; `steps` long, written to `logdir`.
+        What one setting implies for others is applied, see `cli.resolve`.
 
     Raises:
       ValueError: If the environment's spaces or the configuration are not supported.
     """
+    config = cli.resolve(config)
     task = _as_task("task", env, None, config)
     loop.train([task], phases.Schedule([config.steps]), config)
 
@@ -61,6 +64,7 @@ def cl_train_loop(
         raise ValueError(
             f"There are {len(envs)} envs but {len(evals)} eval_envs; give one for each."
         )
+    config = cli.resolve(config)
     tasks = [
         _as_task(f"task{k}", env, evaluation, config)
         for k, (env, evaluation) in enumerate(zip(envs, evals, strict=True))
@@ -89,13 +93,9 @@ def wrap(env: Any, config: Config) -> base.Env:
     """Returns a Gymnasium or gym environment as the driver steps it.
 
     Raises:
-      ValueError: If it is none, or its spaces are not supported.
+      ValueError: If it is none, or its methods or spaces are not supported.
     """
-    if not (hasattr(env, "reset") and hasattr(env, "step")):
-        raise ValueError(
-            f"{env!r} is not an environment: it has no reset and step. Give a "
-            "Gymnasium or gym environment, or a function that makes one."
-        )
+    checks.check_interface(env)
     return wrappers.limit(
         gym_adapter.GymAdapter(env, config.render_size),
         action_repeat=config.action_repeat,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 from common import config as config_lib
@@ -24,5 +25,19 @@ def config_path() -> pathlib.Path:
     )
 
 
+class Settings(config_lib.Config):
+    """A Config whose command line knows `--configs` and tells what keys mean."""
+
+    __slots__ = ()
+
+    def parse_flags(
+        self, argv: Sequence[str] | None = None, **options: Any
+    ) -> Settings:
+        """As `Config.parse_flags`, with the blocks and comments of configs.yaml."""
+        help_texts = config_lib.comments(config_path())
+        ours = {"blocks": configs, "help_texts": help_texts}
+        return super().parse_flags(argv, **{**ours, **options})
+
+
 configs: dict[str, dict[str, Any]] = config_lib.load_blocks(config_path())
-defaults = config_lib.Config(configs.pop("defaults"))
+defaults = Settings(configs.pop("defaults"))

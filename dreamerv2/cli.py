@@ -68,10 +68,8 @@ def parse_flags(
     base = blocks.defaults.update(blocks.configs.get(block, {}))
     config = base.parse_flags(
         argv,
-        blocks=blocks.configs,
         aliases=ALIASES,
         switches=SWITCHES,
-        help_texts=config_lib.comments(blocks.config_path()),
         usage=usage,
     )
     return resolve(config)

@@ -1,10 +1,12 @@
 """Trains DreamerV2 on one task: `--task SUITE_NAME`.
 
-dreamerv2 --task minigrid_MiniGrid-DoorKey-5x5-v0 --configs minigrid
+dreamerv2 --task atari_pong --configs atari --logdir ~/logdir/atari_pong/1
+dreamerv2 --task dmc_walker_walk --configs dmc --logdir ~/logdir/dmc_walker_walk/1
 dreamerv2 --task gym_CartPole-v1 --logdir ~/logdir/cartpole
+
+Suites: atari, crafter, dmc, gym (any registered Gymnasium id), minigrid, minihack.
 """
 
-import functools
 import pathlib
 import sys
 
@@ -14,8 +16,6 @@ if __name__ == "__main__":
 
 from dreamerv2 import cli
 
-SUITES = ("gym", "minigrid")
-
 
 def main() -> None:
     """Parses the flags, builds the task and trains; the command `dreamerv2`."""
@@ -23,26 +23,19 @@ def main() -> None:
 
 
 def _main() -> None:
-    config = cli.parse_flags("", __doc__)
-    suite, _, name = config.task.partition("_")
-    if suite not in SUITES or not name:
-        raise ValueError(
-            f"Unknown task {config.task!r}; a task is SUITE_NAME, such as "
-            f"gym_CartPole-v1, with a suite of {', '.join(SUITES)}."
-        )
+    config = cli.parse_flags("train", __doc__)
 
-    # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from common.envs import generic, minigrid
+    # After the flags, so that --help and a mistyped flag wait for nothing.
+    from common.envs import suites
+
+    make = suites.constructor(config.task, config, training=True)
+    make_eval = suites.constructor(config.task, config)
+
+    from common import tfutils
     from dreamerv2 import loop, phases, tasks
 
-    make = functools.partial(
-        minigrid.make if suite == "minigrid" else generic.make,
-        name,
-        action_repeat=config.action_repeat,
-        time_limit=config.time_limit,
-        size=config.render_size,
-    )
-    task = tasks.Task(name, make, make)
+    config = config.update(precision=tfutils.choose_precision(config.precision))
+    task = tasks.Task(config.task, make, make_eval)
     loop.train([task], phases.Schedule([config.steps]), config)
 
 

@@ -72,6 +72,8 @@ class WorldModel(nn.Module):
                 f"Unknown clip_rewards {config.clip_rewards!r}; choose from "
                 f"{sorted(CLIP_REWARDS)}."
             )
+        nets.check_dist("reward_head.dist", config.reward_head.dist, ("mse", "binary"))
+        nets.check_dist("discount_head.dist", config.discount_head.dist, ("binary",))
         self._config = config
         self._dtype = tfutils.compute_dtype(config.precision)
         shapes = {key: spec.shape for key, spec in obs_specs.items()}

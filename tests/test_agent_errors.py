@@ -36,6 +36,15 @@ CASES = {  # settings, parts of the message: what was given, what there is
     "rssm.act": ({"rssm__act": "gelu"}, "'gelu'.*elu.*relu"),
     "critic.norm": ({"critic__norm": "batch"}, "'batch'.*layer.*none"),
     "reward_head.dist": ({"reward_head__dist": "cauchy"}, "'cauchy'.*binary.*mse"),
+    "reward_head.onehot": (
+        {"reward_head__dist": "onehot"},
+        "reward_head.dist is 'onehot'.*binary.*mse",
+    ),
+    "discount_head.dist": (
+        {"discount_head__dist": "mse"},
+        "discount_head.dist is 'mse'.*binary",
+    ),
+    "critic.dist": ({"critic__dist": "onehot"}, "critic.dist is 'onehot'.*mse"),
     "model_opt.opt": ({"model_opt__opt": "lion"}, "'lion' for model.*adam.*sgd"),
     "expl_opt.opt": ({**P2E, "expl_opt__opt": "lion"}, "'lion' for expl.*adam.*sgd"),
     "expl_head.norm": ({**P2E, "expl_head__norm": "batch"}, "'batch'"),

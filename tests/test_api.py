@@ -22,6 +22,42 @@ def test_the_interface_is_small_and_complete():
     assert isinstance(dv2.defaults.update(dv2.configs["crafter"]), dv2.Config)
 
 
+def test_a_users_script_takes_the_flags_of_ours():
+    config = dv2.defaults.update({"steps": 7, "log_every": 5, "tag": "mine"})
+    config = config.parse_flags("--configs dmc debug --log_every 3".split())
+    assert (config.steps, config.log_every, config.tag) == (7, 3, "mine")
+    assert (config.action_repeat, config.time_limit) == (2, 100)  # later blocks win
+    with pytest.raises(dv2.ConfigError, match="block 'atrai'. Did you mean .*atari"):
+        dv2.defaults.parse_flags(["--configs", "atrai"])
+
+
+def test_help_in_a_users_script_says_what_keys_mean(capsys):
+    with pytest.raises(SystemExit):
+        dv2.defaults.parse_flags(["--help"])
+    assert "steps between evaluations" in capsys.readouterr().out
+
+
+def test_settings_imply_others_as_in_our_scripts(tmp_path, monkeypatch):
+    configs = []
+    monkeypatch.setattr(
+        dv2.loop, "train", lambda tasks, schedule, config: configs.append(config)
+    )
+    config = dummies.configure(tmp_path, expl_behavior="Plan2Explore")
+    dv2.train(dummies.Walk(), config)
+    dv2.cl_train_loop([dummies.Walk()], config)
+    for used in configs:
+        assert used.grad_heads == ("decoder",)
+        assert not used.pred_discount
+    with pytest.raises(dv2.ConfigError, match="exclude each other"):
+        dv2.train(dummies.Walk(), config.update(state_bonus=True))
+
+
+def test_an_environment_can_be_checked_before():
+    dv2.check_env(dummies.Walk())
+    with pytest.raises(ValueError, match="reward is nan"):
+        dv2.check_env(dummies.Walk(goal=1, reward=float("nan")))
+
+
 # Training on what the user has.
 
 

@@ -88,6 +88,8 @@ class GymAdapter:
             observation or reward are not finite.
         """
         result = self._env.step(self._to_action(action))
+        if not isinstance(result, tuple | list):
+            raise ValueError(f"step returned {result!r}, but must return 5 values.")
         if len(result) == 5:
             observation, reward, terminated, truncated, info = result
             last = terminated or truncated
@@ -102,8 +104,9 @@ class GymAdapter:
         return self._transition(observation, reward, False, last, terminated, info)
 
     def close(self) -> None:
-        """Closes the environment."""
-        self._env.close()
+        """Closes the environment, if it can be closed."""
+        if hasattr(self._env, "close"):
+            self._env.close()
 
     def get_state(self) -> dict[str, Any]:
         """The state of the keeper, if there is one."""
