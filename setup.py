@@ -45,7 +45,7 @@ setuptools.setup(
     license="MIT",
     python_requires=">=3.11,<3.13",
     packages=["dreamerv2", "common", "common.envs", "gym_minigrid"],
-    py_modules=["train_minigrid"],
+    py_modules=["train_minigrid", "interference"],
     install_requires=[
         "cloudpickle",
         "gymnasium>=1.2,<1.3",

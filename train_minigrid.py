@@ -24,6 +24,8 @@ def main() -> None:
             time_limit=config.time_limit,
             size=config.render_size,
             doorkey_size=config.doorkey_size,
+            rooms_size=config.rooms_size,
+            env_seed=config.env_seed,
         )
         train = functools.partial(make, state_bonus=config.state_bonus)
         return tasks.Task(name, train if trained else make, make)

@@ -1,0 +1,120 @@
+"""FourRooms of any odd size, and a pair of tasks in it that differ in the goal alone."""
+
+from typing import NamedTuple
+
+import numpy as np
+from minigrid.core import grid, world_object
+from minigrid.envs import fourrooms
+
+SMALLEST = 5  # rooms of one cell
+
+Cell = tuple[int, int]
+
+
+class Layout(NamedTuple):
+    """What the two tasks of a pair have in common, and their goals."""
+
+    gaps: tuple[Cell, ...]  # one in each of the four walls between rooms
+    start: Cell
+    direction: int  # of the agent: right, down, left, up
+    goals: tuple[Cell, Cell]
+
+
+def layout(env_seed: int, size: int) -> Layout:
+    """Draws the layout that belongs to a seed.
+
+    The agent starts in one room, and the goals lie in the two rooms next to it, so that
+    either task asks for the way that the other does not, through a gap of its own.
+
+    Args:
+      env_seed: 0 or more; each gives another layout.
+      size: Cells a side, outer walls included.
+
+    Raises:
+      ValueError: If the seed is negative or the size even or below 5.
+    """
+    _check_size(size)
+    if env_seed < 0:
+        raise ValueError(f"env_seed is {env_seed}; it must be 0 or more.")
+    rng = np.random.default_rng(env_seed)
+    wall = size // 2
+
+    def inside(half: int) -> int:
+        return int(rng.integers(1, wall)) + half * wall
+
+    gaps = (
+        *((wall, inside(half)) for half in (0, 1)),
+        *((inside(half), wall) for half in (0, 1)),
+    )
+    x, y = (int(side) for side in rng.integers(2, size=2))
+    start = inside(x), inside(y)
+    goals = [(inside(1 - x), inside(y)), (inside(x), inside(1 - y))]
+    first = int(rng.integers(2))
+    return Layout(
+        gaps, start, int(rng.integers(4)), (goals[first], goals[1 - first])
+    )
+
+
+class FourRoomsEnv(fourrooms.FourRoomsEnv):
+    """minigrid's FourRooms with the size as a parameter; each episode is another.
+
+    With 19 cells a side the episodes are those of `MiniGrid-FourRooms-v0`.
+    """
+
+    def __init__(self, size: int = 19, **kwargs):
+        """Makes the environment.
+
+        Args:
+          size: Cells a side, outer walls included; odd, 5 or more.
+          **kwargs: Arguments of minigrid's FourRoomsEnv, such as `max_steps` (100).
+
+        Raises:
+          ValueError: If the size is even or below 5.
+        """
+        _check_size(size)
+        super().__init__(**kwargs)
+        self.size = self.width = self.height = size
+
+
+class FixedFourRoomsEnv(FourRoomsEnv):
+    """One task of a pair: every episode has the same walls, start and goal.
+
+    Attributes:
+      layout: Where everything is; equal for both tasks of one `env_seed` and size.
+    """
+
+    def __init__(self, goal: int = 1, env_seed: int = 0, size: int = 19, **kwargs):
+        """Makes a task.
+
+        Args:
+          goal: Number of the task, 1 or 2.
+          env_seed: Decides walls, start and both goals; an episode's seed does not.
+          size: Cells a side, outer walls included; odd, 5 or more.
+          **kwargs: Arguments of minigrid's FourRoomsEnv, such as `max_steps` (100).
+
+        Raises:
+          ValueError: If an argument is not valid.
+        """
+        if goal not in (1, 2):
+            raise ValueError(f"goal is {goal}; the tasks of a pair are 1 and 2.")
+        super().__init__(size, **kwargs)
+        self.layout = layout(env_seed, size)
+        self._goal = goal
+
+    def _gen_grid(self, width: int, height: int) -> None:
+        self.grid = grid.Grid(width, height)
+        self.grid.wall_rect(0, 0, width, height)
+        self.grid.horz_wall(0, height // 2)
+        self.grid.vert_wall(width // 2, 0)
+        for gap in self.layout.gaps:
+            self.grid.set(*gap, None)
+        self.agent_pos, self.agent_dir = self.layout.start, self.layout.direction
+        self.put_obj(world_object.Goal(), *self.layout.goals[self._goal - 1])
+
+
+def _check_size(size: int) -> None:
+    if size < SMALLEST or size % 2 == 0:
+        raise ValueError(
+            f"The size of FourRooms is {size}; it must be odd, so that the rooms are "
+            f"alike, and at least {SMALLEST}."
+        )
