@@ -15,7 +15,7 @@ def main() -> None:
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from common.envs import minigrid
-    from dreamerv2 import api, loop, tasks
+    from dreamerv2 import api, loop, rundir, success, tasks
 
     def task(name: str) -> tasks.Task:
         make = functools.partial(
@@ -38,7 +38,8 @@ def main() -> None:
     else:
         trained = cli.choose_tasks(config, minigrid.FOURROOMS_PAIR)
     others = [str(name) for name in tested if name not in trained]
-    for name in (*trained, *others):
+    names = [*trained, *others]
+    for name in names:
         minigrid.check_id(name)
     loop.train(
         [task(name) for name in trained],
@@ -46,6 +47,7 @@ def main() -> None:
         config,
         eval_only=[task(name) for name in others],
     )
+    print(success.draw_run(rundir.path_of(config), names))
 
 
 if __name__ == "__main__":

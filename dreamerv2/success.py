@@ -1,0 +1,135 @@
+"""Success on every task over time in one axes: what interference looks like.
+
+python -m dreamerv2.success --indir logs/run_s0 logs/run_s1 --out interference.png
+"""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from dreamerv2 import rundir
+
+if TYPE_CHECKING:
+    from common import plot
+
+FIGURE = "success.png"
+METRICS = ("eval_success", "eval_return")  # the first that was recorded is drawn
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Draws the runs below some folders; returns the exit status."""
+    from common import plot
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--indir", nargs="+", required=True, help="folders with runs")
+    parser.add_argument("--out", required=True, help="the picture to write")
+    parser.add_argument("--names", nargs="*", default=[], help="of the tasks, in order")
+    args = parser.parse_args(argv)
+    runs = plot.load_runs(args.indir)
+    path = pathlib.Path(args.out).expanduser()
+    if not draw(runs, args.names, path):
+        print(f"Nothing to draw: no run has {' or '.join(METRICS)}_0.", file=sys.stderr)
+        return 1
+    print(f"Drew {len(runs)} runs: {path}")
+    return 0
+
+
+def draw_run(folder: pathlib.Path, names: Sequence[str]) -> str:
+    """Draws one run into its folder; returns a line about it for people.
+
+    Args:
+      folder: The run's folder; `success.png` is written there.
+      names: Names of the evaluated tasks, by number.
+    """
+    try:
+        from common import plot
+    except ImportError as error:
+        return f"No figure drawn ({error}): pip install 'dreamerv2[plot]'."
+    path = folder / FIGURE
+    records = plot.read_records(folder / rundir.METRICS)
+    run = plot.Run(folder, "", folder.name, tuple(names), records)
+    if not draw([run], names, path):
+        return "No figure drawn: the run was not evaluated."
+    return f"All tasks together are drawn in {path}."
+
+
+def draw(runs: Sequence[plot.Run], names: Sequence[str], path: pathlib.Path) -> bool:
+    """Draws an axes for each method, with a colour for each task.
+
+    Lines are means over seeds, each of which is a thin line; where a task was trained
+    is shaded in its colour.
+
+    Args:
+      runs: The runs; those of one method are its seeds.
+      names: Names of the tasks by number; further ones are numbered from 1.
+      path: The picture to write; its folder is made.
+
+    Returns:
+      False if no run was evaluated; nothing is written then.
+    """
+    import matplotlib
+    import matplotlib.figure
+
+    from common import plot
+
+    metric = next((m for m in METRICS if any(r.indices(m) for r in runs)), "")
+    methods: dict[str, list[plot.Run]] = {}
+    for run in runs:
+        if metric and run.indices(metric):
+            methods.setdefault(run.method, []).append(run)
+    if not methods:
+        return False
+    with matplotlib.rc_context(plot.STYLE):
+        size = (max(4.2 * len(methods), 6.0), 3.4)
+        figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+        grid = figure.subplots(1, len(methods), squeeze=False, sharey=True)[0]
+        for axes, (method, seeds) in zip(grid, methods.items(), strict=True):
+            _draw_method(axes, seeds, metric, names)
+            count = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
+            axes.set_title(f"{method} ({count})", loc="left")
+        grid[0].set_ylabel(metric.replace("eval_", "evaluation "))
+        handles, labels = grid[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=160)
+    return True
+
+
+def _draw_method(
+    axes: Any, seeds: Sequence[plot.Run], metric: str, names: Sequence[str]
+) -> None:
+    """One axes: all tasks of the seeds of a method."""
+    import matplotlib.ticker
+
+    from common import plot
+
+    for task, start, end in seeds[0].intervals("step"):
+        color = plot.COLORS[task % len(plot.COLORS)]
+        axes.axvspan(start, end, color=color, alpha=0.10, linewidth=0)
+        place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top"}
+        words = f"training on {task + 1}"
+        axes.text((start + end) / 2, 0.985, words, color=color, fontsize=8, **place)
+    for k in sorted({k for run in seeds for k in run.indices(metric)}):
+        color = plot.COLORS[k % len(plot.COLORS)]
+        curves = [run.series("step", f"{metric}_{k}") for run in seeds]
+        curves = [points for points in curves if len(points)]
+        xs, mean, _ = plot.aggregate(curves)
+        if len(curves) > 1:
+            for points in curves:
+                axes.plot(*points.T, color=color, linewidth=0.7, alpha=0.4)
+        name = f": {names[k]}" if k < len(names) else ""
+        label = f"task {k + 1}{name}"
+        axes.plot(xs, mean, color=color, linewidth=1.9, label=label)
+    if metric == "eval_success":
+        axes.set_ylim(-0.04, 1.14)
+    axes.set_xlabel("environment steps")
+    axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
+    axes.margins(x=0.02)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
