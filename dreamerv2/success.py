@@ -9,11 +9,14 @@ import argparse
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dreamerv2 import rundir
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # Drawing is an extra: `pip install 'dreamerv2[plot]'`.
+    import matplotlib.axes
+    import matplotlib.figure
+
     from common import plot
 
 FIGURE = "success.png"
@@ -31,9 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     runs = plot.load_runs(args.indir)
     path = pathlib.Path(args.out).expanduser()
-    if not draw(runs, args.names, path):
+    figure = draw(runs, args.names)
+    if figure is None:
         print(f"Nothing to draw: no run has {' or '.join(METRICS)}_0.", file=sys.stderr)
         return 1
+    _save(figure, path)
     print(f"Drew {len(runs)} runs: {path}")
     return 0
 
@@ -52,12 +57,16 @@ def draw_run(folder: pathlib.Path, names: Sequence[str]) -> str:
     path = folder / FIGURE
     records = plot.read_records(folder / rundir.METRICS)
     run = plot.Run(folder, "", folder.name, tuple(names), records)
-    if not draw([run], names, path):
+    figure = draw([run], names)
+    if figure is None:
         return "No figure drawn: the run was not evaluated."
+    _save(figure, path)
     return f"All tasks together are drawn in {path}."
 
 
-def draw(runs: Sequence[plot.Run], names: Sequence[str], path: pathlib.Path) -> bool:
+def draw(
+    runs: Sequence[plot.Run], names: Sequence[str]
+) -> matplotlib.figure.Figure | None:
     """Draws an axes for each method, with a colour for each task.
 
     Lines are means over seeds, each of which is a thin line; where a task was trained
@@ -65,11 +74,10 @@ def draw(runs: Sequence[plot.Run], names: Sequence[str], path: pathlib.Path) -> 
 
     Args:
       runs: The runs; those of one method are its seeds.
-      names: Names of the tasks by number; further ones are numbered from 1.
-      path: The picture to write; its folder is made.
+      names: Names of the tasks by number; further ones have their number alone.
 
     Returns:
-      False if no run was evaluated; nothing is written then.
+      None if no run was evaluated.
     """
     import matplotlib
     import matplotlib.figure
@@ -82,7 +90,7 @@ def draw(runs: Sequence[plot.Run], names: Sequence[str], path: pathlib.Path) -> 
         if metric and run.indices(metric):
             methods.setdefault(run.method, []).append(run)
     if not methods:
-        return False
+        return None
     with matplotlib.rc_context(plot.STYLE):
         size = (max(4.2 * len(methods), 6.0), 3.4)
         figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
@@ -94,13 +102,24 @@ def draw(runs: Sequence[plot.Run], names: Sequence[str], path: pathlib.Path) -> 
         grid[0].set_ylabel(metric.replace("eval_", "evaluation "))
         handles, labels = grid[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-        path.parent.mkdir(parents=True, exist_ok=True)
+    return figure
+
+
+def _save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
+    import matplotlib
+
+    from common import plot
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context(plot.STYLE):
         figure.savefig(path, dpi=160)
-    return True
 
 
 def _draw_method(
-    axes: Any, seeds: Sequence[plot.Run], metric: str, names: Sequence[str]
+    axes: matplotlib.axes.Axes,
+    seeds: Sequence[plot.Run],
+    metric: str,
+    names: Sequence[str],
 ) -> None:
     """One axes: all tasks of the seeds of a method."""
     import matplotlib.ticker
