@@ -124,6 +124,10 @@ def test_an_episode_seed_does_not_change_the_scene():
 
 
 def test_another_env_seed_is_another_pair():
+    made = [core_of(minigrid.make(PAIR[0], env_seed=seed)) for seed in range(3)]
+    assert [core.layout for core in made] == [
+        fourrooms.layout(seed, 19) for seed in range(3)
+    ]
     layouts = {fourrooms.layout(env_seed, 19) for env_seed in range(200)}
     assert len(layouts) > 195
     assert len({drawn.direction for drawn in layouts}) == 4
