@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # Drawing is an extra: `pip install 'dreamerv2[plot]'`.
 
 FIGURE = "success.png"
 METRICS = ("eval_success", "eval_return")  # the first that was recorded is drawn
+MARKERS = "os^Dv"  # of the tasks
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,7 +58,8 @@ def draw_run(folder: pathlib.Path, names: Sequence[str]) -> str:
     path = folder / FIGURE
     records = plot.read_records(folder / rundir.METRICS)
     run = plot.Run(folder, "", folder.name, tuple(names), records)
-    figure = draw([run], names)
+    short = [name.removeprefix("MiniGrid-").removesuffix("-v0") for name in names]
+    figure = draw([run], short)
     if figure is None:
         return "No figure drawn: the run was not evaluated."
     _save(figure, path)
@@ -100,8 +102,13 @@ def draw(
             count = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
             axes.set_title(f"{method} ({count})", loc="left")
         grid[0].set_ylabel(metric.replace("eval_", "evaluation "))
-        handles, labels = grid[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        handles, labels = max(
+            (axes.get_legend_handles_labels() for axes in grid),
+            key=lambda entries: len(entries[1]),
+        )
+        fit = int(size[0] / (0.085 * max(map(len, labels)) + 0.7))
+        columns = max(1, min(len(labels), fit))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
     return figure
 
 
@@ -126,23 +133,28 @@ def _draw_method(
 
     from common import plot
 
-    for task, start, end in seeds[0].intervals("step"):
+    intervals = seeds[0].intervals("step")
+    for task, start, end in intervals:
         color = plot.COLORS[task % len(plot.COLORS)]
         axes.axvspan(start, end, color=color, alpha=0.10, linewidth=0)
-        place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top"}
-        words = f"training on {task + 1}"
-        axes.text((start + end) / 2, 0.985, words, color=color, fontsize=8, **place)
+        if end - start > 0.15 * intervals[-1][2]:  # else the words would not fit
+            place = {"transform": axes.get_xaxis_transform(), "ha": "center"}
+            words = f"training on {task + 1}"
+            axes.text((start + end) / 2, 0.94, words, color=color, fontsize=8, **place)
     for k in sorted({k for run in seeds for k in run.indices(metric)}):
         color = plot.COLORS[k % len(plot.COLORS)]
         curves = [run.series("step", f"{metric}_{k}") for run in seeds]
         curves = [points for points in curves if len(points)]
-        xs, mean, _ = plot.aggregate(curves)
         if len(curves) > 1:
             for points in curves:
                 axes.plot(*points.T, color=color, linewidth=0.7, alpha=0.4)
-        name = f": {names[k]}" if k < len(names) else ""
-        label = f"task {k + 1}{name}"
-        axes.plot(xs, mean, color=color, linewidth=1.9, label=label)
+        xs, mean, _ = plot.aggregate(curves)
+        marker = MARKERS[k % len(MARKERS)] if len(xs) < 40 else ""
+        name = names[k] if k < len(names) else ""
+        label = f"{k + 1}: {name}" if name else f"task {k + 1}"
+        width = max(3.0 - 0.9 * k, 1.2)  # thin on thick: neither hides the other
+        style = {"linewidth": width, "marker": marker, "markersize": 2.2 * width}
+        axes.plot(xs, mean, color=color, label=label, **style)
     if metric == "eval_success":
         axes.set_ylim(-0.04, 1.14)
     axes.set_xlabel("environment steps")

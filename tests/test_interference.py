@@ -215,8 +215,8 @@ def test_the_tasks_of_a_method_share_one_axes_and_seeds_are_joined(runs):
     full, small = figure.axes
     assert full.get_title(loc="left") == "full (2 seeds)"
     lines = {line.get_label(): line.get_ydata() for line in full.lines}
-    np.testing.assert_allclose(lines["task 1: near"], [1] * 4 + [0.9] * 4)
-    np.testing.assert_allclose(lines["task 2: far"], [0] * 4 + [1] * 4)
+    np.testing.assert_allclose(lines["1: near"], [1] * 4 + [0.9] * 4)
+    np.testing.assert_allclose(lines["2: far"], [0] * 4 + [1] * 4)
     assert len(full.lines) == 2 * (1 + 2)  # each task: the mean and two seeds
     assert len(small.lines) == 2
     colors = [line.get_color() for line in small.lines]
