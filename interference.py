@@ -31,12 +31,15 @@ def main() -> None:
         train = functools.partial(make, state_bonus=config.state_bonus)
         return tasks.Task(name, train, make)
 
+    if config.proc and config.num_tasks > 1:
+        raise ValueError(
+            f"num_tasks is {config.num_tasks}, but --proc trains on one task, freely "
+            "generated FourRooms. Leave out either."
+        )
+    trained = cli.choose_tasks(config, minigrid.FOURROOMS_PAIR)
     tested = config.tasks or minigrid.FOURROOMS_PAIR
     if config.proc:
-        proc = config.update(tasks=[])
-        trained = cli.choose_tasks(proc, [minigrid.FOURROOMS_PROC])
-    else:
-        trained = cli.choose_tasks(config, minigrid.FOURROOMS_PAIR)
+        trained = [minigrid.FOURROOMS_PROC]
     others = [str(name) for name in tested if name not in trained]
     names = [*trained, *others]
     for name in names:
