@@ -3,10 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
-from minigrid.core import grid, world_object
+from minigrid.core import constants, grid, world_object
 from minigrid.envs import fourrooms
 
-SMALLEST = 5  # rooms of one cell
+SMALLEST = 7  # cells a side: rooms of 2 x 2
+VIEW = 7  # cells that the agent sees ahead, its own among them, and from side to side
 
 Cell = tuple[int, int]
 
@@ -18,19 +19,22 @@ class Layout(NamedTuple):
     start: Cell
     direction: int  # of the agent: right, down, left, up
     goals: tuple[Cell, Cell]
+    ways: tuple[int, int]  # cells from the start to each goal
 
 
 def layout(env_seed: int, size: int) -> Layout:
     """Draws the layout that belongs to a seed.
 
     The agent starts in one room, and the goals lie in the two rooms next to it, each
-    behind a gap of its own: the way to one is a detour to the other. Neither way is
-    longer than size // 2 cells. Random actions find goals at that distance in 0.4 % of
-    the episodes with 19 cells a side, and almost never at twice of it.
+    behind a gap of its own: the way to one is a detour to the other. Neither is in view
+    at the start, so that nothing tells the tasks apart before one has been tried.
+    Neither way is longer than size // 2 cells. Random actions find goals at that
+    distance in 0.4 % of the episodes with 19 cells a side, and almost never at twice of
+    it.
 
     Args:
       env_seed: 0 or more; each gives another layout.
-      size: Cells a side, outer walls included; odd, 5 or more.
+      size: Cells a side, outer walls included; odd, 7 or more.
 
     Raises:
       ValueError: If the seed or the size is not valid.
@@ -40,13 +44,14 @@ def layout(env_seed: int, size: int) -> Layout:
         raise ValueError(f"env_seed is {env_seed}; it must be 0 or more.")
     rng = np.random.default_rng(env_seed)
     while True:
-        drawn, longest = _draw(rng, size // 2)
-        if longest <= size // 2:
+        drawn = _draw(rng, size // 2)
+        near = all(length <= size // 2 for length in drawn.ways)
+        if near and not any(_in_view(drawn, goal) for goal in drawn.goals):
             return drawn
 
 
-def _draw(rng: np.random.Generator, wall: int) -> tuple[Layout, int]:
-    """A layout whose inner walls lie at `wall`, and the longer of the two ways."""
+def _draw(rng: np.random.Generator, wall: int) -> Layout:
+    """Any layout whose inner walls lie at `wall`."""
 
     def inside(half: int) -> int:
         return int(rng.integers(1, wall)) + half * wall
@@ -54,19 +59,28 @@ def _draw(rng: np.random.Generator, wall: int) -> tuple[Layout, int]:
     across = [(wall, inside(half)) for half in (0, 1)]  # from left to right, by row
     along = [(inside(half), wall) for half in (0, 1)]  # from top to bottom, by column
     x, y = (int(half) for half in rng.integers(2, size=2))
-    start = inside(x), inside(y)
-    goals = (inside(1 - x), inside(y)), (inside(x), inside(1 - y))
-    longest = max(
+    start, direction = (inside(x), inside(y)), int(rng.integers(4))
+    goals = [(inside(1 - x), inside(y)), (inside(x), inside(1 - y))]
+    ways = [
         _distance(start, gap) + _distance(gap, goal)
         for gap, goal in zip((across[y], along[x]), goals, strict=True)
+    ]
+    order = slice(None, None, int(rng.choice((1, -1))))
+    return Layout(
+        (*across, *along), start, direction, tuple(goals[order]), tuple(ways[order])
     )
-    if rng.integers(2):
-        goals = goals[::-1]
-    return Layout((*across, *along), start, int(rng.integers(4)), goals), longest
 
 
 def _distance(a: Cell, b: Cell) -> int:
     return abs(a[0] - b[0]) + abs(a[1] - b[1])
+
+
+def _in_view(drawn: Layout, cell: Cell) -> bool:
+    """Whether the agent would see a cell at the start if there were no walls."""
+    dx, dy = cell[0] - drawn.start[0], cell[1] - drawn.start[1]
+    forward_x, forward_y = (int(c) for c in constants.DIR_TO_VEC[drawn.direction])
+    ahead, aside = dx * forward_x + dy * forward_y, dx * forward_y - dy * forward_x
+    return 0 <= ahead < VIEW and abs(aside) <= VIEW // 2
 
 
 class FourRoomsEnv(fourrooms.FourRoomsEnv):
@@ -79,11 +93,11 @@ class FourRoomsEnv(fourrooms.FourRoomsEnv):
         """Makes the environment.
 
         Args:
-          size: Cells a side, outer walls included; odd, 5 or more.
+          size: Cells a side, outer walls included; odd, 7 or more.
           **kwargs: Arguments of minigrid's FourRoomsEnv, such as `max_steps` (100).
 
         Raises:
-          ValueError: If the size is even or below 5.
+          ValueError: If the size is even or below 7.
         """
         _check_size(size)
         super().__init__(**kwargs)
@@ -103,7 +117,7 @@ class FixedFourRoomsEnv(FourRoomsEnv):
         Args:
           goal: Number of the task, 1 or 2.
           env_seed: Decides walls, start and both goals; an episode's seed does not.
-          size: Cells a side, outer walls included; odd, 5 or more.
+          size: Cells a side, outer walls included; odd, 7 or more.
           **kwargs: Arguments of minigrid's FourRoomsEnv, such as `max_steps` (100).
 
         Raises:
