@@ -47,7 +47,7 @@ setuptools.setup(
     python_requires=">=3.11,<3.13",
     packages=["dreamerv2", "common", "common.envs", "gym_minigrid"],
     package_data={"common": ["published/*"]},
-    py_modules=["train_minigrid", "train_minihack"],
+    py_modules=["train_minigrid", "train_minihack", "interference"],
     install_requires=[
         "cloudpickle",
         "gymnasium>=1.2,<1.3",

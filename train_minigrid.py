@@ -3,25 +3,30 @@
 python train_minigrid.py --cl --num_tasks=3 --tag=run --steps=750000 --seed=1
 """
 
-from dreamerv2 import cli
+from __future__ import annotations
+
+from common import config as config_lib
+from dreamerv2 import cli, tasks
 
 
 def main() -> None:
     """Parses the flags, builds the tasks and trains."""
     config = cli.parse_flags("minigrid", __doc__)
+    made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from common.envs import minigrid
     from dreamerv2 import continual
 
-    continual.train(
-        minigrid,
-        cli.choose_tasks(config, minigrid.MINIGRID_3),
-        config,
-        options={"doorkey_size": config.doorkey_size},
-        train_options={"state_bonus": config.state_bonus},
-        eval_only=minigrid.MULTISKILL if config.eval_skills else (),
-    )
+    continual.train(made, config, script="train_minigrid")
+
+
+def make_tasks(config: config_lib.Config) -> tasks.TaskList:
+    """Returns the tasks of a run, and those that it is only evaluated on."""
+    from common.envs import minigrid
+
+    names = cli.choose_tasks(config, minigrid.MINIGRID_3)
+    skills = minigrid.MULTISKILL if config.eval_skills else ()
+    return tasks.of_suite("minigrid", names, config, eval_only=skills)
 
 
 if __name__ == "__main__":

@@ -4,24 +4,29 @@ python train_minihack.py --cl --cl_small --num_tasks=4 --tag=run --steps=1000000
 python train_minihack.py --cl --unbalanced_steps 4e5 2.4e6 --replay_capacity=4e5
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli
+from dreamerv2 import cli, tasks
 
 
 def main() -> None:
     """Parses the flags, builds the tasks and trains."""
     config = cli.parse_flags("minihack", __doc__)
+    made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from common.envs import minihack
     from dreamerv2 import continual
 
-    if config.state_bonus:
-        raise ValueError("state_bonus counts cells of MiniGrid; MiniHack has none.")
+    continual.train(made, config, script="train_minihack")
+
+
+def make_tasks(config: config_lib.Config) -> tasks.TaskList:
+    """Returns the tasks of a run."""
     names = cli.choose_tasks(config, benchmark(config))
-    continual.train(minihack, names, config)
+    return tasks.of_suite("minihack", names, config)
 
 
 def benchmark(config: config_lib.Config) -> Sequence[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from common import config as config_lib
 from common import specs
-from common.envs import base
+from common.envs import base, suites
 
 STREAMS = {"train": 1, "eval": 2, "prefill": 3}
 
@@ -19,6 +20,43 @@ class Task(NamedTuple):
     name: str
     make: Callable[[], base.Env]
     make_eval: Callable[[], base.Env] | None  # None: not evaluated
+
+
+class TaskList(NamedTuple):
+    """All tasks of a run, in the order of their numbers."""
+
+    trained: Sequence[Task]
+    eval_only: Sequence[Task] = ()
+
+
+def of_suite(
+    suite: str,
+    names: Sequence[str],
+    config: config_lib.Config,
+    eval_only: Sequence[str] = (),
+) -> TaskList:
+    """Returns the tasks of one suite by their names; no environment is made yet.
+
+    Args:
+      suite: A key of `suites.SUITES`.
+      names: Of the tasks to train on.
+      config: The run's configuration.
+      eval_only: Names of further tasks to evaluate on.
+
+    Raises:
+      ValueError: An unknown name, or packages that are not installed.
+    """
+
+    def task(name: str, trained: bool = True) -> Task:
+        full = f"{suite}_{name}"
+        make_eval = suites.constructor(full, config)
+        make = suites.constructor(full, config, training=True)
+        return Task(name, make if trained else make_eval, make_eval)
+
+    return TaskList(
+        [task(name) for name in names],
+        [task(name, trained=False) for name in eval_only],
+    )
 
 
 def seeds(seed: int, stream: str, task: int) -> Callable[[int, int], int]:

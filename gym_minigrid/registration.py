@@ -17,6 +17,8 @@ PREFIX = "MiniGrid-"
 # released program gave this id.
 DOORKEY_9 = "MiniGrid-DoorKey-9x9-v0"
 MULTISKILL = tuple(f"MiniGrid-MultiSkill-N{n}-v0" for n in (2, 3, 4))
+FOURROOMS_PROC = "MiniGrid-FourRooms-Proc-v0"
+FOURROOMS_PAIR = tuple(f"MiniGrid-FourRooms-Goal{n}-v0" for n in (1, 2))
 
 
 def task_ids() -> list[str]:
@@ -29,6 +31,9 @@ def register_all() -> None:
     _register(DOORKEY_9, "minigrid.envs:DoorKeyEnv", {"size": 9})
     for skills, name in enumerate(MULTISKILL, start=2):
         _register(name, "gym_minigrid.multiskill:MultiSkillEnv", {"skills": skills})
+    _register(FOURROOMS_PROC, "gym_minigrid.fourrooms:FourRoomsEnv", {})
+    for goal, name in enumerate(FOURROOMS_PAIR, start=1):
+        _register(name, "gym_minigrid.fourrooms:FixedFourRoomsEnv", {"goal": goal})
     _register_classic()
 
 

@@ -212,3 +212,65 @@ SHORT = (
     "--rssm_discrete=2 --.*\\.cnn_depth=1 --.*\\.units=8 --.*\\.layers=1 "
     "--batch_size=2 --dataset.length=8 --imag_horizon=2 --disag_models=2"
 )
+
+INTERFERENCE = {
+    "python interference.py --proc --num_tasks=1 --wandb_proj_name=interference "
+    "--tag=proc_interference_s0 --steps=1000000 --seed=0 --logdir=logs "
+    "--del_exp_replay --minlen=5": {
+        "proc": True,
+        "num_tasks": 1,
+        "wandb.project": "interference",
+        "tag": "proc_interference_s0",
+        "steps": 1_000_000,
+        "logdir": "logs",
+        "del_exp_replay": True,
+        "replay.minlen": 5,
+    },
+    "python interference.py --proc --num_tasks=1 --wandb_proj_name=interference "
+    "--tag=proc_interference_p2e0.9_s0 --steps=1000000 --seed=0 --logdir=logs "
+    "--del_exp_replay --minlen=5 --plan2explore --expl_intr_scale=0.9 "
+    "--expl_extr_scale=0.9": {
+        "proc": True,
+        "num_tasks": 1,
+        "wandb.project": "interference",
+        "tag": "proc_interference_p2e0.9_s0",
+        "steps": 1_000_000,
+        "logdir": "logs",
+        "del_exp_replay": True,
+        "replay.minlen": 5,
+        "expl_behavior": "Plan2Explore",
+        "expl_intr_scale": 0.9,
+        "expl_extr_scale": 0.9,
+        "pred_discount": False,
+        "grad_heads": ("decoder",),
+    },
+    "python interference.py --num_tasks=2 --wandb_proj_name=interference "
+    "--wandb_proj_name=interference --tag=interference_sb_s0 --steps=1000000 --seed=0 "
+    "--logdir=logs --del_exp_replay --minlen=5": {
+        "num_tasks": 2,
+        "wandb.project": "interference",
+        "tag": "interference_sb_s0",
+        "steps": 1_000_000,
+        "logdir": "logs",
+        "del_exp_replay": True,
+        "replay.minlen": 5,
+    },
+    "python interference.py --num_tasks=2 --wandb_proj_name=interference "
+    "--wandb_proj_name=interference --tag=interference_p2e0.5_sb_s3 --steps=1000000 "
+    "--seed=3 --logdir=logs --del_exp_replay --minlen=5 --plan2explore "
+    "--expl_intr_scale=0.5 --expl_extr_scale=0.5": {
+        "num_tasks": 2,
+        "wandb.project": "interference",
+        "tag": "interference_p2e0.5_sb_s3",
+        "steps": 1_000_000,
+        "seed": 3,
+        "logdir": "logs",
+        "del_exp_replay": True,
+        "replay.minlen": 5,
+        "expl_behavior": "Plan2Explore",
+        "expl_intr_scale": 0.5,
+        "expl_extr_scale": 0.5,
+        "pred_discount": False,
+        "grad_heads": ("decoder",),
+    },
+}

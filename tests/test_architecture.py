@@ -40,6 +40,7 @@ RANKS = (
     {
         *("dreamerv2.checkpoint", "dreamerv2.learner", "dreamerv2.evaluation"),
         *("dreamerv2.assembly", "dreamerv2.summary"),
+        "dreamerv2.success",
     },
     {"dreamerv2.run", "dreamerv2.stopping"},
     {"dreamerv2.loop"},

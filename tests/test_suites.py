@@ -299,14 +299,6 @@ def test_images_are_rendered_only_if_they_are_looked_at(dmc, probes):
     def rendered(block):
         config = DEFAULTS.update(config_lib.Config(blocks.configs[block]))
         make = suites.constructor("dmc_walker_walk", config, training=True)
-        return make.keywords["render"], make.keywords["process"]
+        return make.keywords["render"]
 
-    assert rendered("dmc") == (True, True)
-    assert rendered("dmc_proprio") == (False, True)
-
-
-def test_dmc_is_not_given_a_process_inside_of_one(dmc, probes):
-    config = DEFAULTS.update({"envs_parallel": "process"})
-    for training in (True, False):
-        make = suites.constructor("dmc_walker_walk", config, training=training)
-        assert make.keywords["process"] != training
+    assert (rendered("dmc"), rendered("dmc_proprio")) == (True, False)

@@ -32,6 +32,7 @@ print(*map("_".join, suite.ALL_TASKS))
 _PROBE_SECONDS = 120
 
 
+@parallel.has_own_process
 def make(
     name: str,
     *,
@@ -39,9 +40,8 @@ def make(
     time_limit: int = 0,
     size: Sequence[int] = (64, 64),
     render: bool = True,
-    process: bool = True,
 ) -> base.Env:
-    """Makes a task.
+    """Makes a task in a process of its own.
 
     Observations: `image`, uint8 [*size, 3], from the first camera, that of quadrupeds
     from the third; and the task's own as float32 vectors. Actions in [-1, 1] span the
@@ -53,14 +53,12 @@ def make(
       time_limit: Steps after which an episode is cut, 0 leaves the task's own limit.
       size: Height and width of the image in pixels.
       render: Whether there is an image; vectors alone need no OpenGL.
-      process: Whether the task gets a process; False where TensorFlow is not loaded.
 
     Raises:
       ValueError: An unknown task, naming the nearest ones, or no OpenGL to render with.
       ImportError: dm_control is not installed, or does not load.
     """
-    if process or not os.environ.get(_GL):  # else this is a process of a run
-        check_id(name)
+    check_id(name)
     if render and os.environ[_GL] == OFF:
         raise ValueError(
             f"DM Control cannot render images: none of {', '.join(BACKENDS)} works "
@@ -70,7 +68,7 @@ def make(
         )
     image = (int(size[0]), int(size[1])) if render else None
     here = functools.partial(_make_here, name, action_repeat, time_limit, image)
-    return parallel.ProcessEnv(here) if process else here()
+    return parallel.ProcessEnv(here)
 
 
 def check_id(name: str) -> None:

@@ -1,4 +1,4 @@
-"""MiniGrid and MultiSkill tasks: pixels of the agent's view, SPEC.md section 1."""
+"""MiniGrid, MultiSkill and FourRooms: pixels of the agent's view, SPEC.md section 1."""
 
 import difflib
 from collections.abc import Sequence
@@ -18,6 +18,8 @@ MINIGRID_3 = (
     "MiniGrid-SimpleCrossingS9N1-v0",
 )
 MULTISKILL = registration.MULTISKILL
+FOURROOMS_PROC = registration.FOURROOMS_PROC
+FOURROOMS_PAIR = registration.FOURROOMS_PAIR
 
 
 def make(
@@ -28,6 +30,8 @@ def make(
     size: Sequence[int] = (64, 64),
     state_bonus: bool = False,
     doorkey_size: int = 9,
+    rooms_size: int = 19,
+    env_seed: int = 0,
 ) -> base.Env:
     """Makes a MiniGrid task.
 
@@ -44,11 +48,20 @@ def make(
       state_bonus: Whether 1 / sqrt(visits of the cell) is added to the rewards.
       doorkey_size: Cells a side of `MiniGrid-DoorKey-9x9-v0`; the released program
         gave this id a room of 8.
+      rooms_size: Cells a side of `MiniGrid-FourRooms-{Proc,Goal1,Goal2}-v0`, odd.
+      env_seed: Decides walls, start and goals of `MiniGrid-FourRooms-Goal{1,2}-v0`.
 
     Raises:
-      ValueError: An unknown id; the message names the nearest ones.
+      ValueError: An unknown id, the message names the nearest ones; or a size or seed
+        that the task does not take.
     """
-    kwargs = {"size": doorkey_size} if task_id == registration.DOORKEY_9 else {}
+    kwargs: dict[str, Any] = {}
+    if task_id == registration.DOORKEY_9:
+        kwargs = {"size": doorkey_size}
+    elif task_id == FOURROOMS_PROC:
+        kwargs = {"size": rooms_size}
+    elif task_id in FOURROOMS_PAIR:
+        kwargs = {"size": rooms_size, "env_seed": env_seed}
     core = Success(_make_pixels(task_id, kwargs))
     bonus = grid_wrappers.StateBonus(core) if state_bonus else None
     env: base.Env = gym_adapter.GymAdapter(

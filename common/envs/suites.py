@@ -90,14 +90,13 @@ def _options(
     if suite_name == "minigrid":
         return {
             "doorkey_size": config.doorkey_size,
+            "rooms_size": config.rooms_size,
+            "env_seed": config.env_seed,
             "state_bonus": config.state_bonus and training,
         }
     if suite_name == "dmc":
         keys = config.encoder.cnn_keys, config.decoder.cnn_keys
-        return {
-            "render": any(re.match(key, "image") for key in keys),
-            "process": not (training and config.envs_parallel == "process"),
-        }
+        return {"render": any(re.match(key, "image") for key in keys)}
     return {}
 
 

@@ -1,0 +1,48 @@
+"""Interference: one task's learning undoes another's. FourRooms with the goal moved.
+
+python interference.py --num_tasks=2 --tag=run --steps=1000000 --seed=0
+python interference.py --proc --num_tasks=1 --tag=run --steps=1000000 --seed=0
+"""
+
+from __future__ import annotations
+
+from common import config as config_lib
+from dreamerv2 import cli, tasks
+
+
+def main() -> None:
+    """Parses the flags, builds the tasks, trains and draws success over time."""
+    config = cli.parse_flags("interference", __doc__)
+    made = make_tasks(config)
+
+    # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
+    from dreamerv2 import continual, rundir, success
+
+    continual.train(made, config, script="interference")
+    names = [task.name for task in (*made.trained, *made.eval_only)]
+    print(success.draw_run(rundir.path_of(config), names))
+
+
+def make_tasks(config: config_lib.Config) -> tasks.TaskList:
+    """Returns the tasks of a run, and those that it is only evaluated on.
+
+    Raises:
+      ValueError: If `proc` and several tasks are asked for.
+    """
+    from common.envs import minigrid
+
+    if config.proc and config.num_tasks > 1:
+        raise ValueError(
+            f"num_tasks is {config.num_tasks}, but --proc trains on one task, freely "
+            "generated FourRooms. Leave out either."
+        )
+    trained = cli.choose_tasks(config, minigrid.FOURROOMS_PAIR)
+    if config.proc:
+        trained = [minigrid.FOURROOMS_PROC]
+    tested = [str(name) for name in config.tasks or minigrid.FOURROOMS_PAIR]
+    others = [name for name in tested if name not in trained]
+    return tasks.of_suite("minigrid", trained, config, eval_only=others)
+
+
+if __name__ == "__main__":
+    cli.run(main)
