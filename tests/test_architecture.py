@@ -20,7 +20,7 @@ RANKS = (
         *("common.retention", "common.sampling", "common.holding", "common.store"),
         *("common.streams", "common.replay", "common.logger", "common.outputs"),
         *("common.layouts", "common.footprint"),
-        *("common.dashboards", "common.continual_metrics"),
+        *("common.dashboards", "common.continual_metrics", "common.video"),
     },
     {"common.envs", "common.envs.*"},
     {
