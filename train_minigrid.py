@@ -3,9 +3,12 @@
 python train_minigrid.py --cl --num_tasks=3 --tag=run --steps=750000 --seed=1
 """
 
+from __future__ import annotations
+
 import functools
 
-from dreamerv2 import cli
+from common import config as config_lib
+from dreamerv2 import cli, tasks
 
 
 def main() -> None:
@@ -13,8 +16,21 @@ def main() -> None:
     config = cli.parse_flags("minigrid", __doc__)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
+    from dreamerv2 import api, loop
+
+    trained, eval_only = make_tasks(config)
+    loop.train(
+        trained,
+        api.schedule(len(trained), config),
+        config,
+        eval_only=eval_only,
+        script="train_minigrid",
+    )
+
+
+def make_tasks(config: config_lib.Config) -> tasks.TaskList:
+    """Returns the tasks of a run, and those that it is only evaluated on."""
     from common.envs import minigrid
-    from dreamerv2 import api, loop, tasks
 
     def task(name: str, trained: bool = True) -> tasks.Task:
         make = functools.partial(
@@ -31,15 +47,10 @@ def main() -> None:
     names = cli.choose_tasks(config, minigrid.MINIGRID_3)
     for name in names:
         minigrid.check_id(name)
-    loop.train(
+    skills = minigrid.MULTISKILL if config.eval_skills else ()
+    return tasks.TaskList(
         [task(name) for name in names],
-        api.schedule(len(names), config),
-        config,
-        eval_only=[
-            task(name, trained=False)
-            for name in minigrid.MULTISKILL
-            if config.eval_skills
-        ],
+        [task(name, trained=False) for name in skills],
     )
 
 

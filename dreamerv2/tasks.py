@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,13 @@ class Task(NamedTuple):
     name: str
     make: Callable[[], base.Env]
     make_eval: Callable[[], base.Env] | None  # None: not evaluated
+
+
+class TaskList(NamedTuple):
+    """All tasks of a run, in the order of their numbers."""
+
+    trained: Sequence[Task]
+    eval_only: Sequence[Task] = ()
 
 
 def seeds(seed: int, stream: str, task: int) -> Callable[[int, int], int]:

@@ -39,10 +39,13 @@ RANKS = (
         *("dreamerv2.checkpoint", "dreamerv2.learner", "dreamerv2.evaluation"),
         *("dreamerv2.assembly", "dreamerv2.summary"),
     },
-    {"dreamerv2.run", "dreamerv2.stopping"},
-    {"dreamerv2.loop"},
+    {"dreamerv2.run", "dreamerv2.stopping", "dreamerv2.saved", "dreamerv2.player"},
+    {"dreamerv2.loop", "dreamerv2.film", "dreamerv2.viewing"},
     {"dreamerv2.api", "dreamerv2.cli", "dreamerv2.verify"},
-    {"dreamerv2.train", "train_minigrid", "train_minihack", "interference"},
+    {
+        *("dreamerv2.train", "train_minigrid", "train_minihack", "interference"),
+        "dreamerv2.watch",
+    },
 )
 BASE = 1  # rank of what knows neither TensorFlow nor an environment library
 ENVS = 2
