@@ -29,6 +29,7 @@ def make_run(config):
         (folder / name / "file").write_text(name)
     for name in (rundir.METRICS, rundir.WANDB_ID, "notes.txt"):
         (folder / name).write_text(name)
+    rundir.save_tasks(folder, "train_minigrid", ["a", "b"])
     return folder
 
 
