@@ -130,7 +130,13 @@ def test_overwrite_deletes_the_run_and_nothing_else(config):
 def test_a_run_without_a_snapshot_keeps_its_identity_and_no_data(config):
     folder = make_run(config)
     rundir.forget_unsaved(folder)
-    left = {rundir.CONFIG, rundir.CHECKPOINTS, rundir.WANDB_ID, "notes.txt"}
+    left = {
+        rundir.CONFIG,
+        rundir.TASKS,
+        rundir.CHECKPOINTS,
+        rundir.WANDB_ID,
+        "notes.txt",
+    }
     assert set(contents(folder)) == left
 
 
