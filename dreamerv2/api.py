@@ -74,7 +74,7 @@ def watch(
     *,
     out: str = "video.mp4",
     episodes: int = 3,
-    checkpoint: int | None = None,
+    checkpoint: int | str = "newest",
     policy: str = "run",
     seed: int | None = None,
     **options: Any,
@@ -87,7 +87,7 @@ def watch(
       logdir: The folder of the run.
       out: The video, `.mp4` or `.gif`; none is made if empty.
       episodes: How many of each task.
-      checkpoint: Step of the snapshot, the newest if None.
+      checkpoint: Step of the snapshot, or `newest`.
       policy: `run` (as the run evaluates), `mode`, `sample` or `explore`.
       seed: Decides episodes and noise; the run's seed if None.
       **options: Of the video: `fps`, `scale`, `context`, `horizon`.

@@ -16,6 +16,8 @@ from dreamerv2 import blocks, checkpoint, rundir
 
 _LOG = logging.getLogger(__name__)
 
+NEWEST = "newest"
+
 
 class Snapshot(NamedTuple):
     """An agent as it was saved."""
@@ -28,12 +30,12 @@ class Snapshot(NamedTuple):
     tensors: dict[str, np.ndarray]
 
 
-def load(logdir: str | os.PathLike, step: int | None = None) -> Snapshot:
+def load(logdir: str | os.PathLike, step: int | str = NEWEST) -> Snapshot:
     """Reads a snapshot of a run, which may be under way; changes nothing there.
 
     Args:
       logdir: The folder of the run, `logdir/tag`.
-      step: Step of the snapshot; the newest that is whole if None.
+      step: Step of the snapshot, or `newest`, the newest that is whole.
 
     Raises:
       ValueError: If there is no run, or no snapshot of that step.
@@ -74,7 +76,7 @@ def _read_tasks(folder: pathlib.Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _read_snapshot(
-    folder: pathlib.Path, config: config_lib.Config, step: int | None
+    folder: pathlib.Path, config: config_lib.Config, step: int | str
 ) -> tuple[pathlib.Path, dict[str, Any], dict[str, np.ndarray]]:
     """Path, state and tensors of the newest snapshot that is whole."""
     snapshots = checkpoint.Checkpoints(folder / rundir.CHECKPOINTS)
@@ -94,7 +96,7 @@ def _read_snapshot(
                 damaged.add(path)
                 _LOG.warning("The snapshot %s is damaged (%s).", path, fault)
     raise checkpoint.CheckpointError(
-        f"No snapshot of {'any' if step is None else 'this'} step in "
+        f"No snapshot of {'any' if step == NEWEST else 'this'} step in "
         f"{folder / rundir.CHECKPOINTS} can be read, {len(damaged)} are damaged. Put "
         "back a copy, or choose another with --checkpoint STEP."
     )
@@ -104,7 +106,7 @@ def _choose(
     paths: Sequence[pathlib.Path],
     folder: pathlib.Path,
     config: config_lib.Config,
-    step: int | None,
+    step: int | str,
 ) -> list[pathlib.Path]:
     """The snapshots in question, the newest first."""
     if not paths:
@@ -114,12 +116,12 @@ def _choose(
             "minutes (checkpoint_every, checkpoint_minutes; 0 = no matter) and at the "
             "end of each task; wait for that."
         )
-    if step is None:
+    if step == NEWEST:
         return list(reversed(paths))
-    steps = {checkpoint.step_of(path): path for path in paths}
-    if step not in steps:
+    steps = {str(checkpoint.step_of(path)): path for path in paths}
+    if str(step) not in steps:
         raise ValueError(
             f"The run in {folder} has no snapshot of step {step}; choose from "
-            f"{', '.join(map(str, steps))}."
+            f"{', '.join(steps)} and {NEWEST}."
         )
-    return [steps[step]]
+    return [steps[str(step)]]

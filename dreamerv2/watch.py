@@ -40,8 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from dreamerv2 import player, saved, viewing
 
-    step = None if flags.checkpoint == "newest" else _number(flags.checkpoint)
-    snapshot = saved.load(flags.logdir, step)
+    snapshot = saved.load(flags.logdir, flags.checkpoint)
     tasks = viewing.choose(_all_tasks(snapshot, flags.script), flags.task)
     seed = None if flags.seed == -1 else flags.seed
     actor = player.Player(snapshot, flags.policy, seed)
@@ -71,15 +70,16 @@ def _all_tasks(snapshot, script: str) -> list:
             f"This run was made by {script or 'an unknown script'}; say with --script "
             f"which of {', '.join(SCRIPTS)} makes its tasks."
         )
-    tasks = importlib.import_module(script).make_tasks(snapshot.config)
-    return [*tasks.trained, *tasks.eval_only]
-
-
-def _number(word: str) -> int:
-    if not word.isdecimal():
-        raise ValueError(f"checkpoint is {word!r}; give a step, or newest.")
-    return int(word)
+    made = importlib.import_module(script).make_tasks(snapshot.config)
+    tasks = [*made.trained, *made.eval_only]
+    names = [task.name for task in tasks]
+    if snapshot.task_names and list(snapshot.task_names) != names:
+        raise ValueError(
+            f"The run has the tasks {', '.join(snapshot.task_names)}, but {script} "
+            f"makes {', '.join(names)}; give another --script."
+        )
+    return tasks
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, interrupted="Nothing was written.")

@@ -79,6 +79,8 @@ def test_an_evaluation_is_that_of_the_run(trained):
     player = player_lib.Player(saved.load(folder))
     episodes = len(dummies.seeds(before.eval[0]))  # of all evaluations of the run
     results = viewing.evaluate(player, viewing.choose(tapes.tasks, []), episodes)
+    for name, weight in player.agent.named_weights().items():
+        np.testing.assert_array_equal(weight, player.snapshot.tensors[name])
     last = [line for line in dummies.read(folder) if "eval_return_0" in line][-1]
     for k in range(2):
         assert dummies.seeds(tapes.eval[k]) == dummies.seeds(before.eval[k])
@@ -338,7 +340,7 @@ def test_the_command_makes_a_video(trained, script, capsys, tmp_path):
         (["--eval=-1"], "episodes is -1"),
         (["--episodes=0"], "episodes is 0"),
         (["--scale=0"], "scale is 0"),
-        (["--checkpoint=last"], "'last'; give a step, or newest"),
+        (["--checkpoint=last"], "no snapshot of step last; choose from .* newest"),
         (["--out=none/v.mp4"], "no folder"),
         (["--out=v.avi"], r"end in \.mp4 or \.gif"),
         (["--evall=1"], "Unknown flag --evall. Did you mean --eval"),
@@ -355,8 +357,11 @@ def test_the_command_asks_for_the_run():
         watch.main([])
 
 
-def test_a_run_of_a_program_and_an_older_run_say_what_to_do(run):
+def test_a_run_that_cannot_be_made_again_says_what_to_do(run, script):
     with pytest.raises(ValueError, match=r"dv2\.watch\(env, logdir\)"):
+        watch.main(["--logdir", str(run), "--eval=1"])
+    rundir.save_tasks(run, "galleries", ["walk0", "walk2"])
+    with pytest.raises(ValueError, match="tasks walk0, walk2, but galleries makes wal"):
         watch.main(["--logdir", str(run), "--eval=1"])
     (run / "tasks.json").unlink()
     with pytest.raises(ValueError, match="an unknown script; say with --script"):
