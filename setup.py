@@ -33,8 +33,16 @@ extras = {
     "crafter": ["crafter>=1.8.3"],
     "gym": ["gym==0.26.2"],
     "plot": ["matplotlib>=3.9"],
+    "video": ["imageio-ffmpeg>=0.6"],
     "gpu": ["tensorflow[and-cuda]>=2.21"],
-    "test": ["hypothesis", "pytest", "pytest-timeout", "pytest-xdist", "ruff"],
+    "test": [
+        "hypothesis",
+        "imageio-ffmpeg",
+        "pytest",
+        "pytest-timeout",
+        "pytest-xdist",
+        "ruff",
+    ],
 }
 
 setuptools.setup(

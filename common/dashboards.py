@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from common import logger
+from common import video as video_lib
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,7 +38,9 @@ class TensorBoardOutput:
         for name, image in record.images.items():
             self._picture(summary, name, image, encode_png(image))
         for name, video in record.videos.items():
-            self._picture(summary, name, video[0], encode_gif(video, self._fps))
+            self._picture(
+                summary, name, video[0], video_lib.encode_gif(video, self._fps)
+            )
         raw = summary.SerializeToString()
         if self._writer is None:
             self._writer = self._tf.summary.create_file_writer(
@@ -157,7 +160,7 @@ class WandbOutput:
                 image if image.shape[-1] > 1 else image[..., 0]
             )
         for name, video in record.videos.items():
-            gif = io.BytesIO(encode_gif(video, self._fps))
+            gif = io.BytesIO(video_lib.encode_gif(video, self._fps))
             row[name] = self._wandb.Video(gif, format="gif")
         self._run.log(row)
 
@@ -193,29 +196,8 @@ class WandbOutput:
 def encode_png(image: np.ndarray) -> bytes:
     """A uint8 image [H, W, C], C 1 or 3, as a PNG file."""
     stream = io.BytesIO()
-    _frame(image).save(stream, "PNG")
+    video_lib.picture(image).save(stream, "PNG")
     return stream.getvalue()
-
-
-def encode_gif(video: np.ndarray, fps: int = 10) -> bytes:
-    """A uint8 video [T, H, W, C], C 1 or 3, as an animated GIF file that repeats."""
-    first, *rest = [_frame(frame) for frame in video]
-    stream = io.BytesIO()
-    first.save(
-        stream,
-        "GIF",
-        save_all=True,
-        append_images=rest,
-        duration=round(1000 / fps),  # milliseconds
-        loop=0,
-    )
-    return stream.getvalue()
-
-
-def _frame(image: np.ndarray) -> Any:
-    from PIL import Image
-
-    return Image.fromarray(image if image.shape[-1] == 3 else image[..., 0])
 
 
 def _choose_mode(mode: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from common import coerce
 from common import config as config_lib
 from common.envs import base, checks, gym_adapter, wrappers
-from dreamerv2 import blocks, cli, loop, phases
+from dreamerv2 import blocks, cli, loop, phases, player, saved, viewing
 from dreamerv2 import tasks as tasks_lib
 
 Config = config_lib.Config
@@ -70,6 +70,54 @@ def cl_train_loop(
         for k, (env, evaluation) in enumerate(zip(envs, evals, strict=True))
     ]
     loop.train(tasks, schedule(len(tasks), config), config)
+
+
+def watch(
+    env: Any,
+    logdir: str,
+    *,
+    out: str = "video.mp4",
+    episodes: int = 3,
+    checkpoint: int | str = "newest",
+    policy: str = "run",
+    seed: int | None = None,
+    **options: Any,
+) -> list[viewing.Result]:
+    """Plays a trained agent, in a video or without one.
+
+    Args:
+      env: The environment that `train` was given, or the list that `cl_train_loop` was
+        given; instances or functions.
+      logdir: The folder of the run.
+      out: The video, `.mp4` or `.gif`; none is made if empty.
+      episodes: How many of each task.
+      checkpoint: Step of the snapshot, or `newest`.
+      policy: `run` (as the run evaluates), `mode`, `sample` or `explore`.
+      seed: Decides episodes and noise; the run's seed if None.
+      **options: Of the video: `fps`, `scale`, `context`, `horizon`.
+
+    Returns:
+      Returns, lengths and, where a task tells it, success of the episodes of each task.
+
+    Raises:
+      ValueError: If there is no such run or snapshot, or the environments do not fit.
+      RuntimeError: If the snapshot or the video fails.
+    """
+    snapshot = saved.load(logdir, checkpoint)
+    envs = env if isinstance(env, list | tuple) else [env]
+    config = snapshot.config.update(envs=1)
+    names = snapshot.task_names or [f"task{k}" for k in range(len(envs))]
+    if len(names) != len(envs):
+        raise ValueError(
+            f"The run in {logdir} has the {len(names)} tasks {', '.join(names)}, but "
+            f"{len(envs)} environments were given; give one for each, in a list."
+        )
+    pairs = zip(names, envs, strict=True)
+    tasks = dict(enumerate(_as_task(name, e, None, config) for name, e in pairs))
+    actor = player.Player(snapshot, policy, seed)
+    if not out:
+        return viewing.evaluate(actor, tasks, episodes)
+    return viewing.record(actor, tasks, episodes, out, **options)
 
 
 def schedule(count: int, config: Config) -> phases.Schedule:

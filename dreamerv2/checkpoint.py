@@ -130,6 +130,11 @@ class Checkpoints:
         return self._folder / f"{_PREFIX}{step:012d}"
 
 
+def step_of(path: pathlib.Path) -> int:
+    """Returns the step that a snapshot is named after."""
+    return int(path.name.removeprefix(_PREFIX))
+
+
 def find_fault(path: pathlib.Path) -> str | None:
     """Returns what is wrong with a snapshot's files, None if they are whole."""
     try:

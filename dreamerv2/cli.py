@@ -126,10 +126,17 @@ def choose_tasks(config: config_lib.Config, benchmark: Sequence[str]) -> list[st
     return [benchmark[config.env]]
 
 
-def run(main: Callable[[], None]) -> None:
+def run(
+    main: Callable[[], None],
+    interrupted: str = "The same command goes on from the last snapshot.",
+) -> None:
     """Runs a script's main function; expected errors become one message and a code.
 
     Exit codes: 2 for bad input, 1 for a run that failed, 130 for Ctrl-C.
+
+    Args:
+      main: The function.
+      interrupted: What to say after Ctrl-C.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s")
     # TensorFlow's own messages at start name problems that are none, such as a missing
@@ -144,7 +151,7 @@ def run(main: Callable[[], None]) -> None:
     except RuntimeError as error:
         _die(error, 1)
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on from the last snapshot.")
+        print(f"\nInterrupted. {interrupted}")
         sys.exit(130)
 
 

@@ -23,6 +23,7 @@ def train(
     config: config_lib.Config,
     *,
     eval_only: Sequence[tasks_lib.Task] = (),
+    script: str = "",
 ) -> None:
     """Trains one agent on a sequence of tasks, or goes on with such a run.
 
@@ -31,6 +32,8 @@ def train(
       schedule: Which task is trained when.
       config: The run's configuration; its logdir holds everything that is written.
       eval_only: Further tasks to evaluate on.
+      script: The module whose `make_tasks(config)` makes these tasks, so that the run
+        can be watched later; empty if there is none.
 
     Raises:
       ValueError: If the configuration, the logdir or the environments do not fit.
@@ -42,6 +45,8 @@ def train(
     folder = rundir.path_of(config)
     with rundir.locked(folder), stopping.StopRequest() as stop:
         rundir.prepare(config)
+        names = [task.name for task in (*tasks, *eval_only)]
+        rundir.save_tasks(folder, script, names)
         print(tfutils.setup(jit=config.jit, deterministic=config.deterministic))
         ends = [phase.end for phase in schedule.phases]
         snapshots = checkpoint.Checkpoints(

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from common import config as config_lib
 
 METRICS = "metrics.jsonl"
 CONFIG = "config.yaml"
+TASKS = "tasks.json"
 REPLAY = "train_replay"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 WANDB_ID = "wandb_id.txt"
 LOCK = ".lock"
 
-_OURS = (METRICS, CONFIG, REPLAY, CHECKPOINTS, TENSORBOARD, WANDB_ID)
+_OURS = (METRICS, CONFIG, TASKS, REPLAY, CHECKPOINTS, TENSORBOARD, WANDB_ID)
 # Keys that say where and how to run, not what is computed.
 _FREE = (
     *("logdir", "overwrite", "resume", "force", "del_exp_replay"),
@@ -61,6 +63,27 @@ def prepare(config: config_lib.Config) -> pathlib.Path:
     except OSError as error:
         raise _unusable(folder, error) from error
     return folder
+
+
+def save_tasks(folder: pathlib.Path, script: str, names: Sequence[str]) -> None:
+    """Notes which tasks a run has, and which script knows how to make them.
+
+    Args:
+      folder: The run's folder.
+      script: A module with a function `make_tasks(config)`; empty if the environments
+        were given by a program.
+      names: Names of all tasks, by number.
+
+    Raises:
+      RunDirError: If the folder cannot be written.
+    """
+    path = folder / TASKS
+    partial = path.with_name(f"{TASKS}.{os.getpid()}.partial")
+    try:
+        partial.write_text(json.dumps({"script": script, "tasks": list(names)}) + "\n")
+        os.replace(partial, path)
+    except OSError as error:
+        raise _unusable(folder, error) from error
 
 
 @contextlib.contextmanager

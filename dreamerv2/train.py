@@ -7,6 +7,8 @@ dreamerv2 --task gym_CartPole-v1 --logdir ~/logdir/cartpole
 Suites: atari, crafter, dmc, gym (any registered Gymnasium id), minigrid, minihack.
 """
 
+from __future__ import annotations
+
 import pathlib
 import sys
 
@@ -14,7 +16,8 @@ if __name__ == "__main__":
     # Run as a script, Python looks for modules in dreamerv2/ instead of the root.
     sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
 
-from dreamerv2 import cli
+from common import config as config_lib
+from dreamerv2 import cli, tasks
 
 
 def main() -> None:
@@ -24,19 +27,28 @@ def main() -> None:
 
 def _main() -> None:
     config = cli.parse_flags("train", __doc__)
+    trained, _ = make_tasks(config)
 
-    # After the flags, so that --help and a mistyped flag wait for nothing.
+    # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
+    from common import tfutils
+    from dreamerv2 import loop, phases
+
+    config = config.update(precision=tfutils.choose_precision(config.precision))
+    steps = phases.Schedule([config.steps])
+    loop.train(trained, steps, config, script="dreamerv2.train")
+
+
+def make_tasks(config: config_lib.Config) -> tasks.TaskList:
+    """Returns the one task of a run.
+
+    Raises:
+      ValueError: An unknown suite or task, or packages that are not installed.
+    """
     from common.envs import suites
 
     make = suites.constructor(config.task, config, training=True)
     make_eval = suites.constructor(config.task, config)
-
-    from common import tfutils
-    from dreamerv2 import loop, phases, tasks
-
-    config = config.update(precision=tfutils.choose_precision(config.precision))
-    task = tasks.Task(config.task, make, make_eval)
-    loop.train([task], phases.Schedule([config.steps]), config)
+    return tasks.TaskList([tasks.Task(config.task, make, make_eval)])
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ CLIP_REWARDS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sign": tf.sign,
     "tanh": tf.tanh,
 }
-_CONTEXT = 5  # steps that a video prediction observes before it imagines
+CONTEXT = 5  # steps that a video prediction observes before it imagines
 VIDEOS = 6  # sequences in a video
 
 
@@ -248,27 +248,47 @@ class WorldModel(nn.Module):
           one of a shorter batch.
         """
         data = {k: v[:VIDEOS] for k, v in data.items()}
-        seen = min(_CONTEXT, data["action"].shape[1] - 1)
-        seed1, seed2 = tfutils.split_seed(seed, 2)
         truth = tf.cast(data[key], tf.float32) + 0.5
-        context = {k: v[:, :seen] for k, v in data.items()}
-        post, _ = self.rssm.observe(
-            self.encoder(context),
-            context["action"],
-            context["is_first"],
-            self.initial(truth.shape[0]),
-            seed1,
-        )
-        last = {k: v[:, -1] for k, v in post.items()}
-        ahead = self.rssm.imagine(data["action"][:, seen:], last, seed2)
-        decode = lambda state: self.heads["decoder"](self.rssm.feat(state))[key].mode()  # noqa: E731
-        model = tf.concat([decode(post), decode(ahead)], 1) + 0.5
+        seen = min(CONTEXT, truth.shape[1] - 1)
+        images, _ = self.look_ahead(data, self.initial(truth.shape[0]), seen, seed)
+        model = images[key]
         error = (model - truth + 1) / 2
         video = tf.concat([truth, model, error], 2)  # [B, T, 3 H, W, C]
         batch, time, height, width, channels = video.shape
         video = tf.transpose(video, [1, 2, 0, 3, 4])
         video = tf.reshape(video, [time, height, batch * width, channels])
         return tf.clip_by_value(video, 0.0, 1.0)
+
+    def look_ahead(
+        self,
+        data: Mapping[str, tf.Tensor],
+        state: rssm.State,
+        seen: int,
+        seed: tf.Tensor,
+    ) -> tuple[dict[str, tf.Tensor], rssm.State]:
+        """Predicts images from the first few and all actions.
+
+        Args:
+          data: Preprocessed batch [B, T, ...].
+          state: State [B, ...] before it.
+          seen: How many images the model sees; from 1 to T - 1.
+          seed: Stateless seed [2].
+
+        Returns:
+          Images [B, T, H, W, C] around [0, 1] by key, the first `seen` reconstructed
+          and the others predicted; and the state [B, ...] after all were seen.
+        """
+        seed1, seed2 = tfutils.split_seed(seed, 2)
+        embed, action = self.encoder(data), data["action"]
+        post, _ = self.rssm.observe(embed, action, data["is_first"], state, seed1)
+        start = {k: v[:, seen - 1] for k, v in post.items()}
+        ahead = self.rssm.imagine(action[:, seen:], start, seed2)
+        feat = self.rssm.feat({k: v[:, :seen] for k, v in post.items()})
+        feat = tf.concat([feat, self.rssm.feat(ahead)], 1)  # [B, T, F]
+        dists = self.heads["decoder"](feat)
+        keys = self.heads["decoder"].cnn_keys
+        images = {k: tf.cast(dists[k].mode(), tf.float32) + 0.5 for k in keys}
+        return images, {k: v[:, -1] for k, v in post.items()}
 
     def _log_probs(
         self, feat: tf.Tensor, data: Mapping[str, tf.Tensor]

@@ -11,6 +11,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("dreamerv2", "common", "common.envs", "gym_minigrid")
 
+WATCH = "dreamerv2.watch"
+
 # Every module has a rank; imports go to lower ranks, or inside of a rank in no circle.
 RANKS = (
     {"gym_minigrid", "gym_minigrid.*"},
@@ -20,7 +22,7 @@ RANKS = (
         *("common.retention", "common.sampling", "common.holding", "common.store"),
         *("common.streams", "common.replay", "common.logger", "common.outputs"),
         *("common.layouts", "common.footprint"),
-        *("common.dashboards", "common.continual_metrics"),
+        *("common.dashboards", "common.continual_metrics", "common.video"),
         *("common.curves", "common.bands", "common.scores", "common.panels"),
     },
     {"common.envs", "common.envs.*"},
@@ -42,11 +44,14 @@ RANKS = (
         *("dreamerv2.assembly", "dreamerv2.summary"),
         "dreamerv2.success",
     },
-    {"dreamerv2.run", "dreamerv2.stopping"},
-    {"dreamerv2.loop"},
+    {"dreamerv2.run", "dreamerv2.stopping", "dreamerv2.saved", "dreamerv2.player"},
+    {"dreamerv2.loop", "dreamerv2.film", "dreamerv2.viewing"},
     {"dreamerv2.api", "dreamerv2.cli", "dreamerv2.verify"},
     {"dreamerv2.continual"},
-    {"dreamerv2.train", "train_minigrid", "train_minihack", "interference"},
+    {
+        *("dreamerv2.train", "train_minigrid", "train_minihack", "interference"),
+        WATCH,
+    },
 )
 BASE = 1  # rank of what knows neither TensorFlow nor an environment library
 ENVS = 2
@@ -277,6 +282,26 @@ def test_files_are_short_or_have_a_reason():
     sizes = {path: len(path.read_text().splitlines()) for path in MODULES.values()}
     long = {str(p.relative_to(ROOT)) for p, size in sizes.items() if size > MOST_LINES}
     assert long == set(LONG_FILES), "look for the second idea in these files"
+
+
+@pytest.mark.parametrize("name", sorted(set(MODULES) & RANKS[-1] - {WATCH}))
+def test_the_runs_of_a_script_can_be_watched(name):
+    functions = [node for node in TREES[name].body if isinstance(node, ast.FunctionDef)]
+    assert "make_tasks" in [function.name for function in functions]
+    (scripts,) = (
+        ast.literal_eval(node.value)
+        for node in TREES[WATCH].body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SCRIPTS"
+    )
+    assert name in scripts
+    noted = [
+        keyword.value.value
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".train")
+        for keyword in node.keywords
+        if keyword.arg == "script"
+    ]
+    assert noted == [name], "train(..., script=...) gets the script's own name"
 
 
 @pytest.mark.parametrize("name", sorted(set(MODULES) & RANKS[-1]))

@@ -398,19 +398,6 @@ class FullDisk:
 # Pictures and dashboards.
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_a_gif_holds_the_frames_of_the_video(channels):
-    video = np.zeros((4, 8, 6, channels), np.uint8)
-    for index in range(4):
-        video[index, index] = 255
-    gif = Image.open(io.BytesIO(dashboards.encode_gif(video, fps=5)))
-    assert (gif.n_frames, gif.size, gif.info["duration"]) == (4, (6, 8), 200)
-    for index in range(4):
-        gif.seek(index)
-        frame = np.asarray(gif.convert("RGB"))
-        assert np.array_equal(frame, np.broadcast_to(video[index], frame.shape))
-
-
 def test_a_png_holds_the_image():
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     png = Image.open(io.BytesIO(dashboards.encode_png(image)))

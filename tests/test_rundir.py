@@ -29,6 +29,7 @@ def make_run(config):
         (folder / name / "file").write_text(name)
     for name in (rundir.METRICS, rundir.WANDB_ID, "notes.txt"):
         (folder / name).write_text(name)
+    rundir.save_tasks(folder, "train_minigrid", ["a", "b"])
     return folder
 
 
@@ -129,7 +130,13 @@ def test_overwrite_deletes_the_run_and_nothing_else(config):
 def test_a_run_without_a_snapshot_keeps_its_identity_and_no_data(config):
     folder = make_run(config)
     rundir.forget_unsaved(folder)
-    left = {rundir.CONFIG, rundir.CHECKPOINTS, rundir.WANDB_ID, "notes.txt"}
+    left = {
+        rundir.CONFIG,
+        rundir.TASKS,
+        rundir.CHECKPOINTS,
+        rundir.WANDB_ID,
+        "notes.txt",
+    }
     assert set(contents(folder)) == left
 
 

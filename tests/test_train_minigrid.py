@@ -1,6 +1,7 @@
 """The users' three MiniGrid commands for real, with small networks and few steps."""
 
 import itertools
+import json
 import shlex
 import sys
 
@@ -12,7 +13,7 @@ import pytest
 import train_minigrid
 from common import config as config_lib
 from common.envs import minigrid
-from dreamerv2 import loop
+from dreamerv2 import loop, watch
 
 pytestmark = pytest.mark.tf
 
@@ -50,12 +51,20 @@ def check(folder, lines, tasks):
     return {key for line in lines for key in line}
 
 
-def test_plain_dreamer_trains_and_is_evaluated_on_skills(monkeypatch, tmp_path):
+def test_plain_dreamer_trains_and_is_evaluated_on_skills_and_watched(
+    monkeypatch, tmp_path, capsys
+):
     plain, *_ = commands.MINIGRID
     folder, lines = run(monkeypatch, f"{plain} --eval_skills", tmp_path)
     keys = check(folder, lines, tasks=6)
     assert not any(key.startswith("expl_") for key in keys)
     assert (folder / "curves.png").exists()
+    capsys.readouterr()
+    watch.main(["--logdir", str(folder), "--eval=1", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    names = [*minigrid.MINIGRID_3, *minigrid.MULTISKILL]
+    assert [task["name"] for task in told["tasks"]] == names
+    assert told["step"] == 180
 
 
 def test_dreamer_with_state_bonus_trains(monkeypatch, tmp_path):
