@@ -1,10 +1,10 @@
 """Learning curves of many runs: read from their logs, named, sorted by task and method.
 
-Every metrics.jsonl below a folder is one run. Its task, method and seed come from the
-config.yaml beside it and from its place: `.../task/method/seed/metrics.jsonl`, or
-`.../tag/metrics.jsonl` where the method is the tag without its seed (`rs_s3_1M` ->
-`rs_1M`; if nothing is left, as of `s3`, the folder above names it). Runs of one name
-whose configurations differ are different methods.
+Every metrics.jsonl below a folder is one run. Its tasks, method and seed come from the
+tasks.json and config.yaml beside it and from its place:
+`.../task/method/seed/metrics.jsonl`, or `.../tag/metrics.jsonl` where the method is the
+tag without its seed (`rs_s3_1M` -> `rs_1M`; if nothing is left, as of `s3`, the folder
+above names it). Runs of one name whose configurations differ are different methods.
 
 `common.bands` joins the curves of a method's seeds, `common.scores` knows published
 ones and what is said over many tasks.
@@ -184,12 +184,21 @@ def _describe(path: pathlib.Path, log: Log, known: dict[str, dict]) -> Run:
             _SEED.sub("", last).strip("_-") or _SEED.sub("", parent).strip("_-") or last
         )
         task = ""
-    tasks = tuple(map(str, settings.get("tasks", ())))
+    tasks = _noted(path) or tuple(map(str, settings.get("tasks", ())))
     task = str(settings.get("task", task))
     if not tasks and not settings.get("cl"):
         tasks = (task,) if task else (method,)
     seed = seed or str(settings.get("seed", ""))
     return Run(path, method, seed, tasks, log, settings)
+
+
+def _noted(path: pathlib.Path) -> tuple[str, ...]:
+    """The names that a script has noted of a run's tasks, if there are any."""
+    try:
+        noted = json.loads(path.with_name("tasks.json").read_text())
+        return tuple(noted["tasks"]) if noted["script"] else ()
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def _settings(path: pathlib.Path, known: dict[str, dict]) -> dict[str, Any]:

@@ -195,7 +195,7 @@ def test_figures_need_matplotlib_and_the_base_alone():
     )
     assert {rank(name) for name in ours(loaded)} <= {BASE, rank("common.plot")}
     drawing = {name for name in MODULES if "matplotlib" in tops(imports(name))}
-    assert drawing == {"common.drawing"}
+    assert drawing == {"common.drawing", "dreamerv2.success"}
 
 
 def test_loading_the_replay_or_the_flags_loads_no_tensorflow():
