@@ -4,7 +4,8 @@
 
 A MiniGrid room of 16 x 16 (196 free cells), no goal, episodes of 100 steps from one
 corner. Three behaviours collect the same number of steps: uniformly random actions,
-the greedy agent (whose reward is always 0) and Plan2Explore. Networks and learning
+the greedy agent (whose reward is always 0) and Plan2Explore; `--behaviours` also takes
+Plan2Explore-next, whose ensemble sees the action that it judges. Networks and learning
 rates are those of the block `quickstart`. What is counted was chosen beforehand: the
 distinct cells of the whole run, and those of an episode, mean over the second half.
 A run that has ended is not repeated; further flags are configuration keys.
@@ -44,7 +45,7 @@ BEHAVIOURS: dict[str, dict[str, Any]] = {
         "grad_heads": ["decoder"],
         "pred_discount": False,
     },
-    "Plan2Explore, next": {
+    "Plan2Explore-next": {
         "expl_behavior": "Plan2Explore",
         "grad_heads": ["decoder"],
         "pred_discount": False,
@@ -117,7 +118,7 @@ def collect(behaviour: str, args: argparse.Namespace, seed: int) -> np.ndarray:
 
     They are kept in the run's folder, and read from there the next time.
     """
-    folder = args.logdir / f"{behaviour}-seed{seed}".replace(", ", "-")
+    folder = args.logdir / f"{behaviour}-seed{seed}"
     path = folder / f"cells-{args.side}-{args.view}-{args.steps}.npy"
     if path.exists():
         return np.load(path)
@@ -162,15 +163,19 @@ def _describe(runs: list[np.ndarray]) -> tuple[list[int], list[float]]:
 
 
 def draw(results: dict[str, list[np.ndarray]], path: pathlib.Path, side: int) -> None:
-    """Draws curves of distinct cells, and where each behaviour has been."""
+    """Draws distinct cells over steps, least to most, and all visits as a map."""
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(
-        1, 1 + len(results), figsize=(4 + 2.4 * len(results), 3.2)
+        1,
+        1 + len(results),
+        figsize=(4 + 2.4 * len(results), 2.8),
+        width_ratios=[1.5, *[1] * len(results)],
+        layout="constrained",
     )
     for k, (name, runs) in enumerate(results.items()):
         curves = np.array([distinct(cells.reshape(-1, 2)) for cells in runs])
-        steps = np.arange(curves.shape[1])
+        steps = np.arange(curves.shape[1]) * EPISODE / (EPISODE + 1)  # no resets
         axes[0].plot(steps, curves.mean(0), label=name, color=f"C{k}")
         axes[0].fill_between(
             steps, curves.min(0), curves.max(0), color=f"C{k}", alpha=0.2, lw=0
@@ -182,7 +187,6 @@ def draw(results: dict[str, list[np.ndarray]], path: pathlib.Path, side: int) ->
         axes[k + 1].set(title=name, xticks=[], yticks=[])
     axes[0].set(xlabel="steps", ylabel=f"distinct cells of {(side - 2) ** 2}")
     axes[0].legend(loc="upper left", fontsize="small")
-    figure.tight_layout()
     figure.savefig(path, dpi=120)
 
 

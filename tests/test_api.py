@@ -183,6 +183,23 @@ def test_the_example_of_the_readme_trains(tmp_path, monkeypatch, library):
     assert lines[-1]["step"] == 30
 
 
+def test_the_example_of_vectors_and_continuous_actions_trains(tmp_path, monkeypatch):
+    words = "--steps 40 --prefill 25 --pretrain 1 --log_every 10 --replay.minlen 2 "
+    words += "--replay.maxlen 4 --wandb.mode disabled --time_limit 10 --eval_every 20"
+    monkeypatch.setattr(sys, "argv", ["example.py", *words.split()])
+    config = dv2.defaults.update(
+        dv2.configs["dmc_proprio"],
+        {"logdir": str(tmp_path), "train_every": 4, "eval_eps": 1},
+        dummies.SIZES,
+    ).parse_flags()
+    dv2.check_env(gymnasium.make("Pendulum-v1"))
+    dv2.train(lambda: gymnasium.make("Pendulum-v1"), config)
+    lines = dummies.read(tmp_path)
+    assert any({"vector_loss", "actor_loss"} <= set(line) for line in lines)
+    assert lines[-1]["step"] == 80  # frames: action_repeat is 2
+    assert any("eval_return_0" in line for line in lines)
+
+
 # What cannot be trained on.
 
 

@@ -213,9 +213,10 @@ def test_performance_and_forgetting_count_from_the_last_end_of_each_task(
     tmp_path, settings
 ):
     # With three environments tasks end at 42 and 81 steps instead of 40 and 80.
-    lines = dummies.run(tmp_path, dummies.Tapes(2), eval_every=10**6, **settings)
-    names = "eval_success_0", "eval_success_1"
-    evaluations = dummies.pick(lines, *names)
+    settings = {"eval_every": 10**6, "eval_eps": 7, **settings}
+    tapes = dummies.Tapes(2, functools.partial(dummies.Walk, goal=4))
+    lines = dummies.run(tmp_path, tapes, **settings)
+    evaluations = dummies.pick(lines, "eval_success_0", "eval_success_1")
     (_, *before), (_, *last) = evaluations[-2:]
     assert lines[-1]["cl_performance"] == pytest.approx(np.mean(last))
     forgotten = (before[0] - last[0]) / 2
