@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from dreamerv2 import cli
+from dreamerv2 import cli, watch
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -16,16 +16,20 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SCRIPTS = {
     "train_minigrid.py": "minigrid",
     "train_minihack.py": "minihack",
-    "interference.py": "minihack",
-    "dreamerv2/train.py": "",
-    "dreamerv2": "",
+    "interference.py": "interference",
+    "dreamerv2/train.py": "train",
+    "dreamerv2": "train",
 }
 # Those with a parser of their own.
 PARSERS = {
+    "dreamerv2.success": "dreamerv2/success.py",
     "dreamerv2.verify": "dreamerv2/verify.py",
+    "dreamerv2.watch": "dreamerv2/watch.py",
     "common/plot.py": "common/plot.py",
     "benchmarks.update": "benchmarks/update.py",
+    "benchmarks.exploration": "benchmarks/exploration.py",
     "benchmarks.replay": "benchmarks/replay.py",
+    "benchmarks.resets": "benchmarks/resets.py",
     "benchmarks.shares": "benchmarks/shares.py",
 }
 
@@ -53,6 +57,8 @@ def commands():
 
 def own_flags(script):
     source = (ROOT / PARSERS[script]).read_text()
+    if script == "dreamerv2.watch":  # it reads its flags as the scripts do
+        return set(watch.FLAGS)
     return set(re.findall(r"add_argument\(\s*\"--(\w+)\"", source))
 
 
@@ -94,13 +100,14 @@ def test_the_extras_that_are_installed_exist():
 
 def test_every_flag_that_the_text_names_exists():
     text = FENCE.sub("", README)
-    flags = set(re.findall(r"`--([\w.]+)", text)) | set(
-        re.findall(r" --([\w.]+)", text)
+    flags = set(re.findall(r"`--([\w.-]+)", text)) | set(
+        re.findall(r" --([\w.-]+)", text)
     )
     known = {"configs", "help", *cli.ALIASES, *cli.SWITCHES}
+    known |= {"build-arg", "gpus"}  # of docker
     for script in PARSERS:
         known |= own_flags(script)
-    for flag in flags - known:
+    for flag in {flag.rstrip(".") for flag in flags} - known:
         cli.blocks.defaults[flag]  # KeyError names the nearest
 
 
