@@ -2,9 +2,10 @@
 # docker build -t dreamerv2 --build-arg GPU=0 .   for the processor alone, 4 GB smaller
 FROM python:3.11-slim-bookworm
 
-# What DM Control renders with: EGL on a GPU, OSMesa without one.
+# What DM Control renders with, EGL on a GPU and OSMesa without one, and git, which the
+# installation of MiniHack calls.
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libegl1 libgl1 libosmesa6 \
+    && apt-get install -y --no-install-recommends git libegl1 libgl1 libosmesa6 \
     && rm -rf /var/lib/apt/lists/*
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
