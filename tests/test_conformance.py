@@ -74,7 +74,15 @@ ENVS = {
 }
 
 
-@pytest.fixture(params=ENVS)
+SLOW = {"crafter", "dmc_images"}  # to begin an episode, to draw an image
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        for name in ENVS
+    ]
+)
 def case(request):
     return ENVS[request.param]
 

@@ -4,8 +4,13 @@
     wrappers      TimeLimit, ActionRepeat
     gym_spaces    spaces of Gymnasium or classic gym -> arrays and actions of ours
     gym_adapter   any Gymnasium or classic gym environment -> Env
+    checks        what is wrong with an environment, said before it is used
+    suites        tasks by name, SUITE_NAME: the table of the modules below
     generic       any registered Gymnasium id -> Env
     minigrid      MiniGrid and MultiSkill tasks -> Env
+    atari         Atari games -> Env
+    dmc           DeepMind Control Suite -> Env, in a process of its own
+    crafter       Crafter -> Env
     parallel      an Env in a thread or a process
     worker        the program that such a process runs
 
