@@ -60,7 +60,10 @@ ENVS = 2
 LIGHT = ("dreamerv2.cli", "dreamerv2.phases", "dreamerv2.rundir", "dreamerv2.tasks")
 LAZY = {"common.dashboards": {"tensorflow", "wandb", "PIL"}}
 HEAVY = {"tensorflow", "tensorflow_probability", "tf_keras", "keras"}
-SUITES = {"gym", "gymnasium", "minigrid", "gym_minigrid", "minihack", "nle", "ale_py"}
+SUITES = {
+    *("gym", "gymnasium", "minigrid", "gym_minigrid", "minihack", "nle", "ale_py"),
+    *("dm_control", "mujoco", "crafter"),
+}
 
 MOST_LINES = 350
 LONG_FILES: dict[str, str] = {}

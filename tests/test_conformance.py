@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import re
 
 import gymnasium
 import numpy as np
@@ -49,12 +50,10 @@ def suite(name, task, **options):
         try:
             module = importlib.import_module(f"common.envs.{name}")
             return module.make(task, **options, **settings)
-        except ImportError as error:
-            pytest.skip(str(error))
-        except ValueError as error:
-            if "cannot render" not in str(error):
-                raise
-            pytest.skip(str(error))
+        except (ImportError, RuntimeError, ValueError) as error:
+            if re.search("cannot render|cannot be imported|No module", str(error)):
+                pytest.skip(str(error))
+            raise
 
     return make
 
@@ -74,7 +73,15 @@ ENVS = {
 }
 
 
-@pytest.fixture(params=ENVS)
+SLOW = {"crafter", "dmc_images"}  # to begin an episode, to draw an image
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        for name in ENVS
+    ]
+)
 def case(request):
     return ENVS[request.param]
 

@@ -4,10 +4,15 @@
     wrappers      TimeLimit, ActionRepeat
     gym_spaces    spaces of Gymnasium or classic gym -> arrays and actions of ours
     gym_adapter   any Gymnasium or classic gym environment -> Env
+    checks        what is wrong with an environment, said before it is used
+    suites        tasks by name, SUITE_NAME: the table of the modules below
     generic       any registered Gymnasium id -> Env
     minigrid      MiniGrid and MultiSkill tasks -> Env
     minihack      MiniHack levels -> Env, each in a supervised process
     minihack_level  what such a process makes (needs the package)
+    atari         Atari games -> Env
+    dmc           DeepMind Control Suite -> Env, in a process of its own
+    crafter       Crafter -> Env
     parallel      an Env in a thread or a process
     supervised    an Env in a process that is replaced when it crashes, hangs or grows
     worker        the program that such a process runs
