@@ -93,7 +93,7 @@ class Player:
                 driver.on_step(lambda transition, _: transitions.append(transition))
             driver.on_episode(lambda summary, _: summaries.append(summary))
             for _ in range(episodes):
-                driver.run(self._act, episodes=1)
+                driver.play(self._act, [1])
                 yield _episode(summaries.pop(), transitions)
                 transitions.clear()
 

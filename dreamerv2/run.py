@@ -45,7 +45,7 @@ class Run:
           folder: The run's folder.
         """
         self.step = 0  # actions taken in all training environments
-        self._tasks, self._trained = list(tasks), trained
+        self._tasks = list(tasks)
         self._schedule, self._phase = schedule, phase
         self._config, self._folder = config, folder
         self._timer, self._progress = timing.Timer(), timing.Progress()
@@ -240,7 +240,7 @@ class Run:
 
     def finish(self) -> None:
         """Writes and prints what the run has come to."""
-        names = [task.name for task in self._tasks[: self._trained]]
+        names = [task.name for task in self._tasks]
         result = summary.summarize(self._folder, names, self._schedule, self._config)
         self._write(result.metrics)
         print(result.text)

@@ -57,7 +57,7 @@ def summarize(
 
     Args:
       folder: The run's folder; `curves.png` is written there.
-      names: Names of the trained tasks.
+      names: Names of the tasks, those that were trained first.
       schedule: When they were trained.
       config: Gives `envs`, whose last step may go beyond the end of a task, and
         `action_repeat`, as evaluations are logged at frames.
@@ -76,14 +76,15 @@ def summarize(
     else:
         text = "The run is finished; not every task was evaluated in time for a table."
         return Summary({}, f"{text} Everything is in {folder}.")
-    ends = [ends[k] for k in range(len(names))]
-    curves = [curves[k] for k in range(len(names))]
+    ends = [ends[k] for k in range(len(ends))]
+    curves = [curves[k] for k in range(len(ends))]
     metrics = {
         "cl_performance": continual_metrics.average_performance(curves, ends),
         "cl_forgetting": continual_metrics.average_forgetting(curves, ends),
     }
     drawn = _draw(folder, names, metric)
-    table = _table(names, curves, ends, metric.removeprefix("eval_"))
+    word = metric.removeprefix("eval_")
+    table = _table(names[: len(ends)], curves, ends, word)
     text = (
         f"\n{table}\n\nAverage performance {metrics['cl_performance']:.2f}, average "
         f"forgetting {metrics['cl_forgetting']:.2f}.\n{drawn}Everything is in {folder}."
