@@ -2,7 +2,12 @@
 
 import pathlib
 
+import hypothesis
 import pytest
+
+# The same examples each time; a machine with much to do is no fault of one.
+hypothesis.settings.register_profile("patient", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("patient")
 
 
 def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config):

@@ -87,6 +87,7 @@ def test_each_band_is_what_it_says():
     assert ends("ci", [5.0]) == (5, 5, 5)
 
 
+@pytest.mark.slow
 def test_the_confidence_interval_covers_the_truth_about_as_often_as_it_says():
     rng = np.random.default_rng(0)
     hits = 0

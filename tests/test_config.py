@@ -271,7 +271,7 @@ _scalars = st.one_of(
         max_size=4,
     )
 )
-@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=60)
 def test_saving_and_reading_gives_the_same_values_types_and_order(
     tmp_path_factory, settings
 ):

@@ -73,7 +73,7 @@ ENVS = {
 }
 
 
-SLOW = {"crafter", "dmc_images"}  # to begin an episode, to draw an image
+SLOW = {"atari", "crafter", "dmc_images", "dmc_vectors", "minihack"}  # to be made
 
 
 @pytest.fixture(

@@ -39,7 +39,7 @@ def assert_same(left, right):
         np.testing.assert_array_equal(left[key], right[key], err_msg=key)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(
     total=st.integers(1, 70),
     shape=hnp.array_shapes(min_dims=0, max_dims=3, max_side=4),

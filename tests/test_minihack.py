@@ -11,6 +11,8 @@ from common.envs import minihack, parallel, supervised
 
 pytest.importorskip("minihack")
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 ACTIONS = np.eye(8, dtype=np.float32)
 NORTH, SOUTH_EAST, NORTH_WEST = ACTIONS[0], ACTIONS[5], ACTIONS[7]
 SMALL = "MiniHack-Room-5x5-v0"  # from the upper left to the lower right corner

@@ -132,7 +132,7 @@ class Twin:
         return steps
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25)
 @given(
     lengths=LENGTHS,
     batch=st.integers(1, 4),
@@ -262,7 +262,7 @@ def test_a_row_keeps_its_episode_though_it_leaves_meanwhile(tmp_path):
 # ------------------------------------------------------------- capacity, counters
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
+@settings(max_examples=30)
 @given(
     lengths=LENGTHS,
     capacity=st.integers(5, 80),
@@ -446,7 +446,7 @@ def test_a_resumed_run_goes_on_exactly(tmp_path, keep, draw):
     assert set(names(tmp_path)) == {*last["held"], *last["in_use"]}
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15)
 @given(lengths=LENGTHS, keep=st.sampled_from(["fifo", "reservoir"]))
 def test_a_folder_without_a_state_comes_back_in_order(tmp_path_factory, lengths, keep):
     path = tmp_path_factory.mktemp("replay")

@@ -44,7 +44,7 @@ def test_fifo_holds_the_newest():
     assert run(make("fifo"), [2] * 9, 6)[-1] == {6, 7, 8}
 
 
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=50)
 @given(
     lengths=st.lists(st.integers(1, 9), min_size=1, max_size=60),
     capacity=st.integers(9, 40),

@@ -25,7 +25,7 @@ def test_every_fires_once_when_several_thresholds_pass_at_once():
 @hypothesis.given(
     st.integers(1, 20), st.lists(st.integers(0, 30), min_size=1), st.integers(0, 9)
 )
-@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=100)
 def test_every_equals_its_twin_that_walks_all_steps_also_over_a_resume(n, gaps, stop):
     steps = np.cumsum(gaps).tolist()
     every, fired = schedules.Every(n), []

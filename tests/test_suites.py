@@ -209,6 +209,7 @@ def crafter():
     return crafter
 
 
+@pytest.mark.slow
 def test_crafter_tells_its_reward_and_achievements_also_without(crafter):
     env = crafter.make("noreward")
     tran = env.reset(1)
