@@ -22,6 +22,7 @@ Times are medians (`add max`: 95 %). `plain` keeps raw arrays, on no disk.
 """
 
 import argparse
+import functools
 import gc
 import json
 import multiprocessing
@@ -29,7 +30,7 @@ import pathlib
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -149,18 +150,13 @@ def transitions(recorded: list[Arrays], steps: int) -> Iterator[list[dict]]:
 
 
 def make(pair: str, folder: pathlib.Path, capacity: int) -> replay.Replay:
-    """A replay with strategies `retention+sampling`, injected parts kept trivial."""
+    """A replay with strategies `retention+sampling`; the score is a trivial one."""
     keep, draw = pair.split("+")
-    project = np.random.default_rng(2).normal(size=(64, 512)).astype(np.float32)
-
-    def embed(arrays: Arrays) -> np.ndarray:
-        first = next(v for k, v in arrays.items() if v.dtype == np.uint8)
-        return first.mean(0).ravel()[:64].astype(np.float32) @ project
 
     def score(batch: list[Arrays]) -> np.ndarray:
         return np.array([arrays["reward"].mean() for arrays in batch])
 
-    keeps = {"embed": embed} if keep == "coverage" else {}
+    keeps = {"embed": embedding()} if keep == "coverage" else {}
     draws = {"score": score} if draw == "uncertainty" else {}
     return replay.Replay(
         folder,
@@ -172,6 +168,15 @@ def make(pair: str, folder: pathlib.Path, capacity: int) -> replay.Replay:
         sampling=sampling.make(draw, **draws),
         seed=0,
     )
+
+
+@functools.cache
+def embedding() -> Callable[[Arrays], np.ndarray]:
+    """The one of a run, which needs TensorFlow."""
+    from common import embeddings
+
+    settings = {"filters": 3, "kernel_size": 4, "normalize_lstm_state": True}
+    return embeddings.ConvLSTM("image", (64, 64, 3), seed=0, **settings)
 
 
 def resident() -> int:
@@ -236,6 +241,8 @@ def measure(pair: str, recorded: list[Arrays], steps: int) -> dict[str, float]:
         return measure_plain(recorded, steps)
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
+        if pair.startswith("coverage"):
+            embedding()({"image": np.zeros((LENGTH, 64, 64, 3), np.uint8)})
         before = resident()
         target = make(pair, folder, steps)
         for rows in transitions(recorded, steps):
