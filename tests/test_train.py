@@ -57,7 +57,7 @@ def test_precision_is_half_on_a_gpu_unless_told(
     main, monkeypatch, flags, gpus, expected
 ):
     configs = []
-    monkeypatch.setattr(loop, "train", lambda tasks, schedule, c: configs.append(c))
+    monkeypatch.setattr(loop, "train", lambda *a, **k: configs.append(a[2]))
     monkeypatch.setattr(tfutils.tf.config, "list_physical_devices", lambda kind: gpus)
     main(f"--task gym_CartPole-v1 {flags}")
     assert configs[0].precision == expected
@@ -65,7 +65,7 @@ def test_precision_is_half_on_a_gpu_unless_told(
 
 def test_blocks_apply_in_order_and_flags_last(main, monkeypatch):
     configs = []
-    monkeypatch.setattr(loop, "train", lambda tasks, schedule, c: configs.append(c))
+    monkeypatch.setattr(loop, "train", lambda *a, **k: configs.append(a[2]))
     main("--configs atari debug --task gym_CartPole-v1 --action_repeat 3")
     config = configs[0]
     assert isinstance(config, config_lib.Config)

@@ -137,7 +137,7 @@ def test_the_imbalance_benchmark_has_the_capacity_of_the_paper():
         ("--cl --unbalanced_steps=1,2,3", "3 entries.*8 tasks"),
         ("--cl --num_tasks=9", "the benchmark has 8 tasks"),
         ("--tasks MiniHack-River-Narow-v0", "nearest are MiniHack-River-Narrow-v0"),
-        ("--state_bonus", "state_bonus counts cells of MiniGrid"),
+        ("--state_bonus", "state_bonus counts visits of MiniGrid cells"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(handed, flags, message):
