@@ -88,6 +88,39 @@ def make_replay(
     )
 
 
+def make_eval_replay(
+    folder: pathlib.Path, config: config_lib.Config, agent: agent_lib.Agent
+) -> replay.Replay | None:
+    """Opens the replay of evaluation episodes: the newest `config.eval_replay` steps.
+
+    Args:
+      folder: The run's folder.
+      config: The run's configuration.
+      agent: Knows the observations.
+
+    Returns:
+      None if `eval_replay` is 0.
+
+    Raises:
+      ValueError: If it could not hold an episode.
+    """
+    if not config.eval_replay:
+        return None
+    settings = config.replay
+    return replay.Replay(
+        folder / rundir.EVAL_REPLAY,
+        capacity=config.eval_replay,
+        minlen=settings.minlen,
+        maxlen=settings.maxlen,
+        prioritize_ends=settings.prioritize_ends,
+        cache_bytes=settings.cache,
+        retention=retention.make("fifo", config.seed),
+        sampling=sampling.make("uniform", config.seed),
+        seed=config.seed,
+        specs=agent.obs_specs,
+    )
+
+
 def _make_retention(
     config: config_lib.Config, agent: agent_lib.Agent
 ) -> retention.Retention:

@@ -10,8 +10,9 @@ import numpy as np
 
 from common import config as config_lib
 from common import driver as driver_lib
+from common import replay
 from common.envs import base, parallel
-from dreamerv2 import assembly
+from dreamerv2 import assembly, world_model
 from dreamerv2 import tasks as tasks_lib
 
 
@@ -29,6 +30,7 @@ class Evaluator:
         tasks: Sequence[tasks_lib.Task],
         trained: int,
         config: config_lib.Config,
+        experience: replay.Replay | None = None,
     ):
         """Makes no environment before the first evaluation.
 
@@ -36,10 +38,15 @@ class Evaluator:
           tasks: Tasks to evaluate on; those without `make_eval` are left out.
           trained: The first so many tasks are trained on and enter the means.
           config: The run's configuration.
+          experience: Takes in the episodes; it is closed with the evaluator.
         """
         self._tasks = {k: t for k, t in enumerate(tasks) if t.make_eval is not None}
         self._trained = trained
         self._config = config
+        self._experience = experience
+        if experience is not None:
+            length = config.dataset.length
+            self._shown = experience.stream(world_model.VIDEOS, length)
         self._envs: dict[int, list[base.Env]] = {}
         self._played = dict.fromkeys(self._tasks, 0)  # in earlier evaluations
         self._episodes: list[dict[str, Any]] = []
@@ -77,14 +84,29 @@ class Evaluator:
                 metrics[f"eval_{name}"] = float(np.mean([metrics[k] for k in keys]))
         return metrics
 
+    def sample(self) -> dict[str, np.ndarray] | None:
+        """Returns a batch [VIDEOS, T, ...] of evaluation episodes; None without any."""
+        if self._experience is None or not self._experience.stats()["loaded_episodes"]:
+            return None
+        return self._shown.next()
+
     def get_state(self) -> dict[str, Any]:
         """Returns the episode counts of every task, fit for JSON."""
-        return {str(k): {"episodes": [count]} for k, count in self._played.items()}
+        state: dict[str, Any] = {
+            "played": {str(k): count for k, count in self._played.items()}
+        }
+        if self._experience is not None:
+            state["replay"] = self._experience.get_state()
+            state["shown"] = self._shown.get_state()
+        return state
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Continues the episode counts, and with them the episodes' seeds."""
-        for k, counts in state.items():
-            self._played[int(k)] = sum(counts["episodes"])
+        for k, count in state.get("played", {}).items():
+            self._played[int(k)] = count
+        if self._experience is not None:
+            self._experience.set_state(state["replay"])
+            self._shown.set_state(state["shown"])
 
     @property
     def restarts(self) -> int:
@@ -96,6 +118,8 @@ class Evaluator:
         for env in (env for envs in self._envs.values() for env in envs):
             env.close()
         self._envs = {}
+        if self._experience is not None:
+            self._experience.close()
 
     def _play(self, k: int, policy: driver_lib.Policy) -> None:
         config = self._config
@@ -103,6 +127,12 @@ class Evaluator:
         driver = driver_lib.Driver(envs, self._seed_of(k, len(envs)))
         driver.on_episode(lambda episode, _: self._episodes.append(episode))
         driver.on_step(self._record)
+        if self._experience is not None:
+            driver.on_step(
+                lambda transition, worker: self._experience.add_step(
+                    transition, worker, k
+                )
+            )
         if config.eval_steps:
             driver.run(policy, math.ceil(config.eval_steps / len(self._tasks)))
         if not self._episodes:
@@ -111,6 +141,8 @@ class Evaluator:
                 policy, [len(episodes[i :: len(envs)]) for i in range(len(envs))]
             )
         self._played[k] += sum(driver.episodes)
+        if self._experience is not None:
+            self._experience.drop_ongoing()  # what `eval_steps` has cut off
 
     def _open(self, k: int) -> list[base.Env]:
         """Returns the environments of a task; makes them the first time."""

@@ -77,9 +77,18 @@ class Learner:
         """Returns the mean metrics since the last call."""
         return self._means.take()
 
-    def videos(self) -> dict[str, np.ndarray]:
-        """Returns open-loop predictions for a fresh batch."""
-        return self._agent.report(self._shown.next())
+    def videos(self, evaluated: Mapping[str, np.ndarray] | None) -> dict[str, Any]:
+        """Returns open-loop predictions for a fresh batch.
+
+        Args:
+          evaluated: A batch of evaluation episodes; if there is one, its predictions
+            are added with `eval_` before their names.
+        """
+        videos = self._agent.report(self._shown.next())
+        if evaluated is not None:
+            report = self._agent.report(evaluated)
+            videos |= {f"eval_{key}": video for key, video in report.items()}
+        return videos
 
     def tensors(self) -> dict[str, tf.Tensor]:
         """Returns the carried state by name; empty before the first update."""

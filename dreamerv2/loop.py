@@ -68,7 +68,8 @@ def train(
                 run.restore(state, checkpoint.load_tensors(latest))
             _train(run, schedule, snapshots, stop)
         if config.del_exp_replay and not stop:
-            shutil.rmtree(folder / rundir.REPLAY)
+            for name in (rundir.REPLAY, rundir.EVAL_REPLAY):
+                shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _train(

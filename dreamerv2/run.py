@@ -57,7 +57,10 @@ class Run:
         self._learner = learner.Learner(
             self._agent, self._replay, self._timer, folder, **config.dataset
         )
-        self._evaluator = evaluation.Evaluator(self._tasks, trained, config)
+        self._evaluator = evaluation.Evaluator(
+            *(self._tasks, trained, config),
+            assembly.make_eval_replay(folder, config, self._agent),
+        )
         self._driver_states: dict[str, Any] = {}  # by task, of those not under way
         self._past_restarts = 0  # of environments that are closed
         self._driver = self._make_driver(phase)
@@ -129,7 +132,7 @@ class Run:
         with self._timer.section("evaluation"):
             metrics = self._evaluator(self._evaluation_policy, video)
             if video:
-                metrics.update(self._learner.videos())
+                metrics.update(self._learner.videos(self._evaluator.sample()))
         self._write(metrics)
 
     def log(self) -> None:

@@ -16,12 +16,16 @@ METRICS = "metrics.jsonl"
 CONFIG = "config.yaml"
 TASKS = "tasks.json"
 REPLAY = "train_replay"
+EVAL_REPLAY = "eval_replay"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 WANDB_ID = "wandb_id.txt"
 LOCK = ".lock"
 
-_OURS = (METRICS, CONFIG, TASKS, REPLAY, CHECKPOINTS, TENSORBOARD, WANDB_ID)
+_OURS = (
+    *(METRICS, CONFIG, TASKS, REPLAY, EVAL_REPLAY, CHECKPOINTS),
+    *(TENSORBOARD, WANDB_ID),
+)
 # Keys that say where and how to run, not what is computed.
 _FREE = (
     *("logdir", "overwrite", "resume", "force", "del_exp_replay"),
@@ -122,7 +126,7 @@ def clear(folder: pathlib.Path) -> None:
 
 def forget_unsaved(folder: pathlib.Path) -> None:
     """Deletes what a run that never came to a snapshot has left behind."""
-    for name in (METRICS, REPLAY, TENSORBOARD):
+    for name in (METRICS, REPLAY, EVAL_REPLAY, TENSORBOARD):
         _delete(folder / name)
 
 

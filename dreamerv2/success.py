@@ -6,6 +6,7 @@ python -m dreamerv2.success --indir logs/run_s0 logs/run_s1 --out interference.p
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -32,8 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--indir", nargs="+", required=True, help="folders with runs")
     parser.add_argument("--out", required=True, help="the picture to write")
     parser.add_argument("--names", nargs="*", default=[], help="of the tasks, in order")
+    text = "an axes for each run instead of each method"
+    parser.add_argument("--each", action="store_true", help=text)
     args = parser.parse_args(argv)
     runs = curves.load_runs(args.indir)
+    if args.each:
+        names = [f"{run.method}, seed {run.seed}" for run in runs]
+        pairs = zip(runs, names, strict=True)
+        runs = [dataclasses.replace(run, method=name) for run, name in pairs]
     path = pathlib.Path(args.out).expanduser()
     figure = draw(runs, args.names)
     if figure is None:
@@ -101,8 +108,8 @@ def draw(
         grid = figure.subplots(1, len(methods), squeeze=False, sharey=True)[0]
         for axes, (method, seeds) in zip(grid, methods.items(), strict=True):
             _draw_method(axes, seeds, metric, names)
-            count = f"{len(seeds)} seed{'s' * (len(seeds) > 1)}"
-            axes.set_title(f"{method} ({count})", loc="left")
+            count = f" ({len(seeds)} seeds)" if len(seeds) > 1 else ""
+            axes.set_title(f"{method}{count}", loc="left")
         grid[0].set_ylabel(metric.replace("eval_", "evaluation "))
         handles, labels = max(
             (axes.get_legend_handles_labels() for axes in grid),

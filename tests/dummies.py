@@ -234,11 +234,13 @@ def assert_same_end(
 
 
 def stored(folder: pathlib.Path) -> dict[str, dict[str, bytes]]:
-    """What the files of the replay hold, by name and key."""
+    """What the files of the replays hold, by name and key."""
     result = {}
-    for path in sorted((folder / "train_replay").glob("*.npz")):
+    for path in sorted(folder.glob("*_replay/*.npz")):
         with np.load(path) as file:
-            result[path.name] = {key: file[key].tobytes() for key in file.files}
+            result[f"{path.parent.name}/{path.name}"] = {
+                key: file[key].tobytes() for key in file.files
+            }
     return result
 
 

@@ -232,6 +232,14 @@ def test_the_figure_is_drawn_from_a_command_line(runs, capsys):
     assert "Drew 3 runs" in capsys.readouterr().out
 
 
+def test_each_run_can_have_an_axes_of_its_own(runs, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(success, "_save", lambda figure, path: drawn.append(figure))
+    success.main(["--indir", str(runs), "--out", "x.png", "--each"])
+    titles = [axes.get_title(loc="left") for axes in drawn[0].axes]
+    assert titles == ["full, seed 0", "full, seed 1", "small, seed 0"]
+
+
 def test_nothing_evaluated_is_said_and_not_drawn(tmp_path, capsys):
     line = json.dumps({"step": 1, "return": 2.0})
     (tmp_path / "metrics.jsonl").write_text(line)

@@ -13,6 +13,8 @@ from dreamerv2 import evaluation, loop, phases, run, rundir
 
 pytestmark = pytest.mark.tf
 
+OPEN_LOOP = ("openl_image", "eval_openl_image")
+
 
 @pytest.fixture(autouse=True)
 def recorder(agents):
@@ -105,6 +107,21 @@ def test_two_videos_are_made_when_due(tmp_path, monkeypatch):
     settings = {"eval_every": 10, "log_every_video": 20, "log_keys_video": ["vector"]}
     dummies.run(tmp_path, dummies.Tapes(1), **settings)
     assert sum("openl_image" in metrics for metrics in written) == 2
+
+
+def test_evaluation_episodes_are_kept_apart_and_predicted(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(
+        run.Run, "_write", lambda self, metrics, step=None: written.append(metrics)
+    )
+    settings = {"eval_every": 10, "log_every_video": 20, "eval_replay": 12}
+    tapes = dummies.Tapes(1)
+    dummies.run(tmp_path, tapes, **settings)
+    assert [sum(key in metrics for metrics in written) for key in OPEN_LOOP] == [2, 2]
+    kept = [np.load(path) for path in sorted((tmp_path / "eval_replay").iterdir())]
+    actions = [a for file in kept for a in file["action"][1:].argmax(-1)]
+    assert actions == dummies.steps(tapes.eval[0])[-len(actions) :]
+    assert 0 < len(actions) <= 12
 
 
 # Several environments.

@@ -60,6 +60,7 @@ def test_resumed_at_a_task_switch_a_run_ends_as_if_never_stopped(
 @pytest.mark.parametrize("fails_at", [23, 29, 34])
 def test_resumed_in_the_middle_a_run_ends_as_if_never_stopped(tmp_path, envs, fails_at):
     settings = {"checkpoint_every": 10, "eval_every": 10, "envs": envs, "l2_scale": 0.5}
+    settings["eval_replay"] = 30
     dummies.run(tmp_path / "whole", dummies.Tapes(2), **settings)
     tapes = dummies.Tapes(2)
     tapes.options[1] = {"fails_at": fails_at}
