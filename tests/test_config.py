@@ -271,7 +271,7 @@ _scalars = st.one_of(
         max_size=4,
     )
 )
-@hypothesis.settings(max_examples=60)
+@hypothesis.settings(max_examples=25)
 def test_saving_and_reading_gives_the_same_values_types_and_order(
     tmp_path_factory, settings
 ):
