@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from common import layers
 
-SIZE = 512  # numbers that an embedding is projected to: 2 KB an episode
+SIZE = 256  # numbers that an embedding is projected to: 1 KB an episode
 
 
 class ConvLSTM:
