@@ -123,7 +123,7 @@ class ConvLSTM:
 def _bands(kernel: np.ndarray, width: int) -> np.ndarray:
     """A convolution along rows of `width` cells as one matrix.
 
-    A matrix product is what a processor does best: twice as fast as the convolution.
+    With it the recursion over 100 steps takes 2.7 ms, with the convolution 3.3.
 
     Args:
       kernel: [k, k, filters, outputs].

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -72,19 +73,15 @@ def make_replay(
     print(size)
     if not config.force:
         footprint.check(size, folder / rundir.REPLAY)
-    return replay.Replay(
+    return _open_replay(
         folder / rundir.REPLAY,
+        config,
+        agent,
         capacity=settings.capacity,
-        minlen=settings.minlen,
-        maxlen=settings.maxlen,
-        prioritize_ends=settings.prioritize_ends,
         ongoing=settings.ongoing,
         keep_evicted=settings.keep_evicted,
-        cache_bytes=settings.cache,
         retention=_make_retention(config, agent),
         sampling=_make_sampling(config, agent),
-        seed=config.seed,
-        specs=agent.obs_specs,
     )
 
 
@@ -106,18 +103,33 @@ def make_eval_replay(
     """
     if not config.eval_replay:
         return None
+    return _open_replay(
+        folder / rundir.EVAL_REPLAY,
+        config,
+        agent,
+        capacity=config.eval_replay,
+        retention=retention.make("fifo", config.seed),
+        sampling=sampling.make("uniform", config.seed),
+    )
+
+
+def _open_replay(
+    folder: pathlib.Path,
+    config: config_lib.Config,
+    agent: agent_lib.Agent,
+    **options: Any,
+) -> replay.Replay:
+    """Opens a replay with what all of a run have in common."""
     settings = config.replay
     return replay.Replay(
-        folder / rundir.EVAL_REPLAY,
-        capacity=config.eval_replay,
+        folder,
         minlen=settings.minlen,
         maxlen=settings.maxlen,
         prioritize_ends=settings.prioritize_ends,
         cache_bytes=settings.cache,
-        retention=retention.make("fifo", config.seed),
-        sampling=sampling.make("uniform", config.seed),
         seed=config.seed,
         specs=agent.obs_specs,
+        **options,
     )
 
 
