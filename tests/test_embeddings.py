@@ -55,27 +55,29 @@ def test_the_same_seed_embeds_alike_and_another_one_differs(episodes):
     assert np.abs(first(episodes[0]) - other(episodes[0])).max() > 1e-3
 
 
-def test_the_cell_state_equals_a_plain_recursion_in_numpy():
+@pytest.mark.parametrize("side", [3, 4])  # an even one pads more behind
+def test_the_cell_state_equals_a_plain_recursion_in_numpy(side):
     from common import layers
 
-    embed = make(filters=2, kernel_size=3)
+    embed = make(filters=2, kernel_size=side)
+    around = (side - 1) // 2, side // 2
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (3, 64, 64, 3), np.uint8)
     draw = np.random.default_rng([0, 5])
-    kernel = layers.glorot(draw, [3, 3, 3, 8]) / 255  # of bytes
-    recurrent = layers.glorot(draw, [3, 3, 2, 8])
+    kernel = layers.glorot(draw, [side, side, 3, 8]) / 255  # of bytes
+    recurrent = layers.glorot(draw, [side, side, 2, 8])
 
     def convolve(x, w, stride):
-        view = np.lib.stride_tricks.sliding_window_view(x, (3, 3), (0, 1))
+        view = np.lib.stride_tricks.sliding_window_view(x, (side, side), (0, 1))
         return np.einsum("hwcij,ijcf->hwf", view[::stride, ::stride], w)
 
     def sigmoid(x):
         return np.clip(0.2 * x + 0.5, 0, 1)
 
-    hidden = cell = np.zeros((21, 21, 2))
+    hidden = cell = np.zeros((64 // side, 64 // side, 2))
     for image in images:
-        gates = convolve(image, kernel, 3)
-        gates += convolve(np.pad(hidden, ((1, 1), (1, 1), (0, 0))), recurrent, 1)
+        gates = convolve(image, kernel, side)
+        gates += convolve(np.pad(hidden, (around, around, (0, 0))), recurrent, 1)
         write, forget, candidate, read = np.split(gates, 4, -1)
         cell = sigmoid(forget + 1) * cell + sigmoid(write) * np.tanh(candidate)
         hidden = sigmoid(read) * np.tanh(cell)
