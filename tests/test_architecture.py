@@ -29,7 +29,7 @@ RANKS = (
     {"common.drawing", "common.plot"},
     {
         *("common.layers", "common.tfutils", "common.dists", "common.nets"),
-        *("common.perception", "common.optim", "common.embeddings"),
+        *("common.perception", "common.optim", "common.embeddings", "common.loops"),
     },
     {"dreamerv2"},
     {"dreamerv2.losses"},
