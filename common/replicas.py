@@ -48,7 +48,16 @@ class Replicas:
         """
         self._strategy = None
         if count != 1:
-            self._strategy = tf.distribute.MirroredStrategy(find_devices(count))
+            names = find_devices(count)
+            # The default numbers its reductions anew in each strategy of a process, and
+            # those of two agents would meet.
+            gpu = "GPU" in names[0]
+            reduce = (
+                tf.distribute.NcclAllReduce
+                if gpu
+                else (tf.distribute.ReductionToOneDevice)
+            )
+            self._strategy = tf.distribute.MirroredStrategy(names, reduce())
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:

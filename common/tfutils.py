@@ -67,14 +67,14 @@ def setup(*, jit: bool = True, deterministic: bool = False, devices: int = 1) ->
 
 
 def _describe_device(gpus: int, devices: int) -> str:
-    if devices > 1:
-        chosen = f"{devices} of {gpus} GPUs" if gpus else f"{devices} CPU devices"
-        reason = "" if gpus else " and TensorFlow sees no GPU"
-        return f"Device: {chosen}, because devices is {devices}{reason}."
+    reason = f"because devices is {devices}"
+    if gpus > 1:
+        chosen = "the first" if devices == 1 else devices
+        return f"Device: {chosen} of {gpus} GPUs, {reason}; memory grows on demand."
     if gpus:
-        chosen = f"the first of {gpus} GPUs" if gpus > 1 else "GPU"
-        reason = "devices is 1" if gpus > 1 else "TensorFlow sees one"
-        return f"Device: {chosen}, because {reason}; memory grows on demand."
+        return "Device: GPU, because TensorFlow sees one; memory grows on demand."
+    if devices > 1:
+        return f"Device: {devices} CPU devices, {reason} and TensorFlow sees no GPU."
     if tf.test.is_built_with_cuda():
         docker = " (docker run needs --gpus all)" if _in_docker() else ""
         return f"Device: CPU, because TensorFlow sees no GPU{docker}."
