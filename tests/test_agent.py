@@ -185,7 +185,7 @@ def test_running_eagerly_gives_the_numbers_of_the_graph(discrete, eager):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "switches",
-    [{"jit_compile": True}, {"unroll": True, "jit_compile": True}],
+    [{"unroll": True}, {"jit_compile": True}, {"unroll": True, "jit_compile": True}],
     ids=" ".join,
 )
 def test_xla_and_unrolled_loops_give_the_numbers_of_the_graph(switches, eager):
