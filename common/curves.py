@@ -30,7 +30,7 @@ _LOG = logging.getLogger(__name__)
 # Keys of the configuration that do not make another method.
 _NO_METHOD = re.compile(
     r"logdir|tag|seed|task|tasks|num_tasks|env|steps|(log|eval|checkpoint|wandb)[_.].*"
-    r"|resume|overwrite|force|envs_parallel|unroll|jit|jit_compile"
+    r"|resume|overwrite|force|envs_parallel|unroll|jit|jit_compile|devices"
 )
 ALL_TASKS = "all_tasks"  # stands for the task of a metric over several
 _SEED = re.compile(r"(?:^|(?<=[_-]))(?:s|seed[_-]?)(\d+)(?:[_-]|$)")

@@ -47,7 +47,13 @@ def train(
         rundir.prepare(config)
         names = [task.name for task in (*tasks, *eval_only)]
         rundir.save_tasks(folder, script, names)
-        print(tfutils.setup(jit=config.jit, deterministic=config.deterministic))
+        print(
+            tfutils.setup(
+                jit=config.jit,
+                deterministic=config.deterministic,
+                devices=config.devices,
+            )
+        )
         ends = [phase.end for phase in schedule.phases]
         snapshots = checkpoint.Checkpoints(
             folder / rundir.CHECKPOINTS, config.checkpoint_keep, always=ends

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from common import dists, loops, tfutils
+from common import dists, loops, replicas, tfutils
 from common import layers as nn
 
 State = dict[str, tf.Tensor]
@@ -131,7 +131,8 @@ class RSSM(nn.Module):
         member = tf.random.stateless_uniform(
             [steps], seed2, 0, len(self._img_out), dtype=tf.int32
         )
-        return Draw(kind.noise(shape, seed1), member)
+        noise = replicas.own_rows(lambda x: kind.noise(x, seed1), shape, axis=1)
+        return Draw(noise, member)
 
     def observe(
         self,

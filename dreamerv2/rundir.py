@@ -29,7 +29,7 @@ _OURS = (
 # Keys that say where and how to run, not what is computed.
 _FREE = (
     *("logdir", "overwrite", "resume", "force", "del_exp_replay"),
-    *("envs_parallel", "wandb.*", "checkpoint_*"),
+    *("envs_parallel", "devices", "wandb.*", "checkpoint_*"),
 )
 
 

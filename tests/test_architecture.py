@@ -30,6 +30,7 @@ RANKS = (
     {
         *("common.layers", "common.tfutils", "common.dists", "common.nets"),
         *("common.perception", "common.optim", "common.embeddings", "common.loops"),
+        "common.replicas",
     },
     {"dreamerv2"},
     {"dreamerv2.losses"},
