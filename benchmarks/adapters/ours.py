@@ -29,6 +29,8 @@ def settings(case: dict) -> dict:
         rf"{heads}\.layers": case["layers"],
         rf"{heads}\.units": case["units"],
         "imag_horizon": case["horizon"],
+        "dataset.batch": case["batch"],
+        "dataset.length": case["length"],
     }
     if case["plan2explore"]:
         values["expl_behavior"] = "Plan2Explore"
