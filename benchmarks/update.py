@@ -18,7 +18,7 @@ other and then take one update each, round by round (benchmarks/inturn.py). Line
     start to end of it, s          from the start of the process
     second update, s               where an implementation may trace once more
     update, median s               of the rounds after those two
-    update, least s
+    update, least s                the quickest of them
     update, median CPU s           of all threads
     peak memory, GB                resident, of the process
 
