@@ -63,6 +63,7 @@ class Agent(nn.Module):
         update = shared.spread(self._train)
         self.train_graph = graph(update, jit_compile=config.jit_compile)
         self.policy_graph = graph(self._policy)
+        self._policies: dict[tuple, Any] = {}  # its graphs, by what they are given
         self._video_graph = graph(self.model.video)
         self._disagreement_graph = graph(self._disagreement)
 
@@ -114,14 +115,23 @@ class Agent(nn.Module):
             zero = tf.zeros([rows, self.act_spec.size])
             state = (self.model.initial(rows), zero)
         noise = self._schedules["eval_noise" if evaluate else "expl_noise"](step)
-        action, state = self.policy_graph(
+        inputs = (
             data,
             state,
             self._next_seed("policy"),
             tf.constant(noise, tf.float32),
             tf.convert_to_tensor(exploring),
-            evaluate=evaluate,
         )
+        graph = self.policy_graph
+        if not tf.config.functions_run_eagerly():
+            kinds = tuple((key, obs[key].shape, obs[key].dtype) for key in data)
+            graph = self._policies.get((evaluate, kinds))
+            if graph is None:
+                graph = self.policy_graph.get_concrete_function(
+                    *inputs, evaluate=evaluate
+                )
+                self._policies[evaluate, kinds] = graph
+        action, state = graph(*inputs, evaluate=evaluate)
         return action.numpy(), state
 
     def train(
