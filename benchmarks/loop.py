@@ -111,6 +111,8 @@ def main() -> None:
     if args.train_every:
         settings["train_every"] = str(args.train_every)
     measured = run(args.suite, args.size, settings, args.steps, args.rounds)
+    if not measured:
+        parser.exit(1, "No round was finished.\n")
     result = summarize(measured, args.steps)
     for name, value in result.items():
         print(f"{name:28} {value:9.2f}")
