@@ -23,6 +23,7 @@ RANKS = (
         *("common.streams", "common.replay", "common.logger", "common.outputs"),
         *("common.layouts", "common.footprint"),
         *("common.dashboards", "common.continual_metrics", "common.video"),
+        *("common.evaluations", "common.tally"),
         *("common.curves", "common.bands", "common.scores", "common.panels"),
     },
     {"common.envs", "common.envs.*"},

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from common import continual_metrics as cm
+from common import evaluations
 
 # Two tasks of 100 steps each, evaluated every 50 steps (and before the first one).
 STEPS = [0, 50, 100, 150, 200]
-FIRST = cm.Curve(STEPS, [0.0, 0.4, 0.8, 0.6, 0.2])
-SECOND = cm.Curve(STEPS, [-0.1, 0.0, 0.2, 0.5, 0.9])
+FIRST = evaluations.Curve(STEPS, [0.0, 0.4, 0.8, 0.6, 0.2])
+SECOND = evaluations.Curve(STEPS, [-0.1, 0.0, 0.2, 0.5, 0.9])
 ENDS = [100, 200]
 # Runs on one task alone.
 SINGLE = [
-    cm.Curve([0, 50, 100], [0.0, 0.2, 0.6]),
-    cm.Curve([0, 50, 100], [0.0, 0.1, 0.3]),
+    evaluations.Curve([0, 50, 100], [0.0, 0.2, 0.6]),
+    evaluations.Curve([0, 50, 100], [0.0, 0.1, 0.3]),
 ]
 
 
@@ -25,7 +26,7 @@ def test_a_curve_has_the_value_of_the_last_evaluation_at_or_before_a_step():
         *(0.0, 0.0, 0.4, 0.4, 0.8, 0.2)
     ]
     with pytest.raises(ValueError, match="before step 5"):
-        cm.Curve([10], [1.0]).at(5)
+        evaluations.Curve([10], [1.0]).at(5)
 
 
 def test_the_area_counts_the_end_of_an_interval_but_not_its_start():
@@ -58,26 +59,29 @@ def test_the_released_forward_transfer_divides_by_the_runs_own_area():
 
 
 def test_intervals_of_unequal_length_use_as_much_of_the_reference():
-    curve = cm.Curve([50, 100, 200, 300], [0.5, 0.5, 0.2, 0.4])
-    single = cm.Curve([50, 100, 200, 300], [0.1, 0.3, 0.4, 0.9])
+    curve = evaluations.Curve([50, 100, 200, 300], [0.5, 0.5, 0.2, 0.4])
+    single = evaluations.Curve([50, 100, 200, 300], [0.1, 0.3, 0.4, 0.9])
     value = cm.forward_transfer([curve, curve], [100, 300], [single, single])
     expected = ((0.5 - 0.2) / 0.8 + (0.3 - (0.1 + 0.3 + 0.4) / 3) / (1 - 0.8 / 3)) / 2
     assert value == pytest.approx(expected)
 
 
 def test_a_perfect_reference_makes_transfer_undefined():
-    perfect = cm.Curve([100], [1.0])
+    perfect = evaluations.Curve([100], [1.0])
     assert np.isnan(cm.forward_transfer([FIRST], [100], [perfect]))
 
 
 def test_negative_values_count_as_zero_if_asked():
-    curves = [cm.Curve([0, 10, 20], [0.5, 0.5, -0.3]), cm.Curve([20], [-0.1])]
+    curves = [
+        evaluations.Curve([0, 10, 20], [0.5, 0.5, -0.3]),
+        evaluations.Curve([20], [-0.1]),
+    ]
     ends = [10, 20]
     assert cm.average_performance(curves, ends) == pytest.approx(-0.2)
     assert cm.average_performance(curves, ends, clip_negative=True) == 0.0
     assert cm.average_forgetting(curves, ends) == pytest.approx(0.4)
     assert cm.average_forgetting(curves, ends, True) == pytest.approx(0.25)
-    single = [cm.Curve([10], [-1.0]), cm.Curve([10], [0.5])]
+    single = [evaluations.Curve([10], [-1.0]), evaluations.Curve([10], [0.5])]
     assert cm.forward_transfer(curves, ends, single, True) == pytest.approx(
         (0.5 / 1 + -0.5 / 0.5) / 2
     )
@@ -85,7 +89,7 @@ def test_negative_values_count_as_zero_if_asked():
 
 def test_performance_plus_forgetting_is_what_was_once_known():
     rng = np.random.default_rng(0)
-    curves = [cm.Curve(range(0, 500, 10), rng.random(50)) for _ in range(4)]
+    curves = [evaluations.Curve(range(0, 500, 10), rng.random(50)) for _ in range(4)]
     ends = [100, 250, 260, 490]
     known = np.mean([c.at(end) for c, end in zip(curves, ends, strict=True)])
     total = cm.average_performance(curves, ends) + cm.average_forgetting(curves, ends)
@@ -106,7 +110,7 @@ def test_counts_and_order_of_ends_are_checked(curves, ends):
 )
 def test_a_curve_needs_increasing_steps_and_as_many_values(steps, values):
     with pytest.raises(ValueError):
-        cm.Curve(steps, values)
+        evaluations.Curve(steps, values)
 
 
 def test_mean_and_population_deviation():
@@ -164,11 +168,11 @@ def test_evaluations_are_read_from_json_lines(tmp_path, caplog):
     ]
     text = "".join(json.dumps(record) + "\n" for record in records)
     path.write_text(text + '[1]\n\n{"step": 30, "eval_return_0": 0')
-    curves = cm.read_evaluations(path)
+    curves = evaluations.read(path)
     assert list(curves) == [0, 11]
     assert curves[0].steps.tolist() == [0, 10]
     assert curves[0].values.tolist() == [0.0, 0.75]
     assert curves[11].values.tolist() == [0.1]
     assert "3 lines" in caplog.text
-    assert cm.read_evaluations(path, "eval_success")[0].values.tolist() == [1.0]
-    assert cm.read_evaluations(path, "nothing") == {}
+    assert evaluations.read(path, "eval_success")[0].values.tolist() == [1.0]
+    assert evaluations.read(path, "nothing") == {}
