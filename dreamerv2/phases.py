@@ -46,7 +46,12 @@ class Schedule:
         Args:
           envs: Environments that step together: the last step may go beyond the end.
           action_repeat: Frames of a step.
+
+        Raises:
+          ValueError: If there is no environment.
         """
+        if envs < 1:
+            raise ValueError(f"envs is {envs}; at least 1 is needed.")
         frames = envs * action_repeat
         return [(p.task, math.ceil(p.end / envs) * frames) for p in self.phases]
 

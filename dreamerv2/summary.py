@@ -47,6 +47,25 @@ def episode_metrics(
     return metrics
 
 
+def clocks(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Sorts the seconds of a timer: policy and replay are no part of `collect`.
+
+    Args:
+      seconds: `time_*` of a run's sections.
+
+    Returns:
+      `time_environment`, `time_policy`, `time_replay` and the other sections.
+    """
+    seconds = dict(seconds)
+    inner = seconds.pop("time_policy", 0.0), seconds.pop("time_add", 0.0)
+    return {
+        "time_environment": seconds.pop("time_collect", 0.0) - sum(inner),
+        "time_policy": inner[0],
+        "time_replay": inner[1] + seconds.pop("time_sample", 0.0),
+        **seconds,
+    }
+
+
 def summarize(
     folder: pathlib.Path,
     names: Sequence[str],

@@ -24,6 +24,7 @@ RANKS = (
         *("common.layouts", "common.footprint"),
         *("common.dashboards", "common.continual_metrics", "common.video"),
         *("common.evaluations", "common.tally"),
+        *("common.report_runs", "common.report_results", "common.report_published"),
         *("common.curves", "common.bands", "common.scores", "common.panels"),
     },
     {"common.envs", "common.envs.*"},
@@ -42,7 +43,7 @@ RANKS = (
     {"dreamerv2.blocks", "dreamerv2.phases", "dreamerv2.rundir", "dreamerv2.tasks"},
     {
         *("dreamerv2.checkpoint", "dreamerv2.learner", "dreamerv2.evaluation"),
-        *("dreamerv2.assembly", "dreamerv2.summary"),
+        *("dreamerv2.assembly", "dreamerv2.summary", "dreamerv2.online"),
         "dreamerv2.success",
     },
     {"dreamerv2.run", "dreamerv2.stopping", "dreamerv2.saved", "dreamerv2.player"},
