@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class Record:
 
     Attributes:
       folder: where it lies.
+      place: the same as seen from above the folder that was asked for.
       method: its tag without its seed, with what tells it from others of that name.
       seed: of its configuration.
       tasks: names of all evaluated tasks, those that are trained first.
@@ -46,6 +47,7 @@ class Record:
     """
 
     folder: pathlib.Path
+    place: str
     method: str
     seed: str
     tasks: tuple[str, ...]
@@ -114,13 +116,12 @@ def load(indirs: Sequence[str | os.PathLike]) -> tuple[list[Record], dict[str, s
     records, left_out = [], {}
     for run in runs:
         try:
-            records.append(_describe(run))
+            records.append(_describe(run, _place(run.path.parent, indirs)))
         except ValueError as error:
-            left_out[str(run.path.parent)] = str(error)
+            left_out[_place(run.path.parent, indirs)] = str(error)
     known = {run.path.parent for run in runs}
-    for folder in _begun(indirs):
-        if folder not in known:
-            left_out[str(folder)] = "it has logged nothing yet"
+    for folder in sorted(_begun(indirs) - known):
+        left_out[_place(folder, indirs)] = "it has logged nothing yet"
     if not records and not left_out:
         raise ValueError(
             f"No run below {', '.join(map(str, indirs))}: no folder there has a "
@@ -131,9 +132,18 @@ def load(indirs: Sequence[str | os.PathLike]) -> tuple[list[Record], dict[str, s
 
 def _begun(indirs: Sequence[str | os.PathLike]) -> set[pathlib.Path]:
     """Folders in which a run has begun, though it may have logged nothing."""
-    paths = [pathlib.Path(indir).expanduser().resolve() for indir in indirs]
-    noted = {path.parent for indir in paths for path in indir.rglob("tasks.json")}
+    noted = {p.parent for d in _resolved(indirs) for p in d.rglob("tasks.json")}
     return {folder for folder in noted if (folder / "config.yaml").exists()}
+
+
+def _place(folder: pathlib.Path, indirs: Sequence[str | os.PathLike]) -> str:
+    """The folder as seen from above the one that was asked for."""
+    above = (d for d in _resolved(indirs) if folder.is_relative_to(d))
+    return folder.relative_to(next(above).parent).as_posix()
+
+
+def _resolved(indirs: Sequence[str | os.PathLike]) -> list[pathlib.Path]:
+    return [pathlib.Path(indir).expanduser().resolve() for indir in indirs]
 
 
 def _order(record: Record) -> tuple:
@@ -141,7 +151,7 @@ def _order(record: Record) -> tuple:
     return record.method, number, str(record.folder)
 
 
-def _describe(run: curves.Run) -> Record:
+def _describe(run: curves.Run, place: str) -> Record:
     """The record of a run; ValueError if it says too little."""
     folder = run.path.parent
     if not run.settings:
@@ -155,9 +165,9 @@ def _describe(run: curves.Run) -> Record:
         log = log._replace(series={**log.series, **_thinned(held.series)})
     seed = str(run.settings.get("seed", run.seed))
     record = Record(
-        folder, run.method, seed, names, tuple(ends), log, dict(run.settings)
+        folder, place, run.method, seed, names, tuple(ends), log, dict(run.settings)
     )
-    return Record(**{**record.__dict__, "fault": _fault(record)})
+    return replace(record, fault=_fault(record))
 
 
 def _noted(folder: pathlib.Path) -> tuple[tuple[str, ...], list[tuple[int, int]]]:

@@ -25,6 +25,7 @@ RANKS = (
         *("common.dashboards", "common.continual_metrics", "common.video"),
         *("common.evaluations", "common.tally"),
         *("common.report_runs", "common.report_results", "common.report_published"),
+        *("common.report_tables", "common.report_text"),
         *("common.curves", "common.bands", "common.scores", "common.panels"),
     },
     {"common.envs", "common.envs.*"},
@@ -49,6 +50,7 @@ RANKS = (
     {"dreamerv2.run", "dreamerv2.stopping", "dreamerv2.saved", "dreamerv2.player"},
     {"dreamerv2.loop", "dreamerv2.film", "dreamerv2.viewing"},
     {"dreamerv2.api", "dreamerv2.cli", "dreamerv2.verify"},
+    {"dreamerv2.report"},
     {"dreamerv2.continual"},
     {
         *("dreamerv2.train", "train_minigrid", "train_minihack", "interference"),
