@@ -236,7 +236,11 @@ def stratified_bootstrap(
         raise ValueError(f"Scores have shape {scores.shape}; give [runs, tasks].")
     draws = rng.integers(len(scores), size=(samples, *scores.shape))
     columns = np.arange(scores.shape[1])
-    values = [statistic(scores[rows, columns]) for rows in draws]
+    if statistic is interquartile_mean:  # all at once, which is much faster
+        drawn = scores[draws, columns].reshape(samples, -1)
+        values = scipy.stats.trim_mean(drawn, 0.25, axis=1)
+    else:
+        values = [statistic(scores[rows, columns]) for rows in draws]
     tail = (1.0 - confidence) / 2
     low, high = np.quantile(values, [tail, 1.0 - tail])
     return Interval(float(statistic(scores)), float(low), float(high))

@@ -3,7 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from common import report_published, report_results, report_runs, report_tables
+from common import (
+    report_notes,
+    report_published,
+    report_results,
+    report_runs,
+    report_tables,
+)
 
 _ARROWS = {"higher": "↑", "lower": "↓"}
 
@@ -50,9 +56,12 @@ def number(value: float) -> str:
     return f"{round(value, digits) + 0.0:.{digits}f}"
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the first column to the left, the others to the right."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], words: Iterable[int] = (0,)
+) -> str:
+    """A Markdown table; the columns `words` to the left, the others to the right."""
+    align = ["---" if i in words else "---:" for i in range(len(head))]
+    lines = [head, align, *rows]
     return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines)
 
 
@@ -67,16 +76,12 @@ def _head(
     clip: bool,
 ) -> str:
     total = len(runs) + len(unfinished) + len(left_out)
-    text = f"{_count(total, 'run')}, {len(runs)} finished."
+    text = f"{report_notes.count(total, 'run')}, {len(runs)} finished."
     if total > len(runs):
         text += " The others are in no number; they stand [below](#not-in-the-numbers)."
     if clip:
         text += " Negative values count as 0, as in the paper's tables."
     return text
-
-
-def _count(value: int, word: str) -> str:
-    return f"{value:,} {word}{'s' * (value != 1)}"
 
 
 def _benchmark(benchmark: report_results.Benchmark, clip: bool) -> list[str]:
@@ -95,7 +100,7 @@ def _benchmark(benchmark: report_results.Benchmark, clip: bool) -> list[str]:
             parts.append("Interquartile mean [95 % interval]:")
             rows = _interval_rows(benchmark, signal, names)
             parts.append(table(_columns(benchmark, signal), rows))
-    notes = [*_notes(benchmark, names), *_published_notes(published, comparable, clip)]
+    notes = report_notes.notes(benchmark, clip)
     return [*parts, "\n".join(f"- {note}" for note in notes)]
 
 
@@ -191,116 +196,6 @@ def _published_rows(published: report_published.Table, width: int) -> list[list[
     return rows
 
 
-def _published_notes(
-    published: report_published.Table | None, comparable: bool, clip: bool
-) -> list[str]:
-    if published is None:
-        return []
-    if not comparable:
-        return [
-            f"The tasks are those of {published.name} (Kessler et al., 2023), whose "
-            f"published figures are for {published.steps:,} steps each; these runs "
-            "have another budget, so they are not compared."
-        ]
-    note = (
-        f"Published: Kessler et al. (2023), {published.name}, {published.seeds} seeds, "
-        "returns"
-    )
-    if not clip:
-        note += ", negative ones counted as 0: `--clip_negative` does so here"
-    return [note + "."]
-
-
-def _notes(benchmark: report_results.Benchmark, names: Mapping[str, str]) -> list[str]:
-    """What one has to know before comparing the rows."""
-    notes = [
-        f"`{label}` is `{name}`." for name, label in names.items() if name != label
-    ]
-    methods = [m for m in benchmark.methods.values() if m.finished]
-    counts = {len(method.finished) for method in methods}
-    if len(counts) > 1:
-        listed = ", ".join(f"{names[m.name]} {len(m.finished)}" for m in methods)
-        notes.append(f"The methods have different numbers of seeds: {listed}.")
-    if 1 in counts:
-        notes.append("One seed says nothing of the spread: no deviation, no interval.")
-    for method in benchmark.methods.values():
-        notes += _method_notes(method, names[method.name], benchmark)
-    return notes + _lacking_notes(methods, names, benchmark)
-
-
-def _lacking_notes(
-    methods: Sequence[report_results.Method],
-    names: Mapping[str, str],
-    benchmark: report_results.Benchmark,
-) -> list[str]:
-    """For which tasks there is nothing to compare with."""
-    groups: dict[tuple, list[str]] = {}
-    for method in methods:
-        lacking = tuple(t for t in benchmark.tasks if t not in method.references)
-        groups.setdefault(lacking, []).append(names[method.name])
-    return [
-        f"No forward transfer of {', '.join(found)}: there is no finished run on "
-        f"{', '.join(map(report_tables.short, lacking))} alone that is as long."
-        for lacking, found in groups.items()
-        if lacking
-    ]
-
-
-def _method_notes(
-    method: report_results.Method, label: str, benchmark: report_results.Benchmark
-) -> list[str]:
-    notes = []
-    if not method.finished:
-        count = _count(len(method.unfinished), "run")
-        return [f"{label}: no finished run yet, {count} under way or broken off."]
-    seeds = [run.seed for run in method.finished]
-    twice = sorted({seed for seed in seeds if seeds.count(seed) > 1})
-    if twice:
-        notes.append(
-            f"{label}: seed {', '.join(twice)} was run more than once; its runs count "
-            "as seeds of their own, though they are not independent."
-        )
-    if len(method.references) == len(benchmark.tasks):
-        notes += _reference_notes(method, label)
-    for signal, measures in method.table.items():
-        for name, values in measures.items():
-            if not math.isfinite(values.mean):
-                notes.append(
-                    f"{label}: {report_results.MEASURES[name].title} of {signal} is "
-                    f"not defined{_reason(name)}."
-                )
-    return notes
-
-
-def _reason(name: str) -> str:
-    return {
-        "forward_transfer": ", because a task alone is perfect all along (AUC 1)",
-        "forward_transfer_reference": ", because a task is perfect all along (AUC 1)",
-        "zero_shot_transfer": ", because there is no evaluation before the first task "
-        "ends",
-    }.get(name, "")
-
-
-def _reference_notes(method: report_results.Method, label: str) -> list[str]:
-    """With which single-task runs a method was compared."""
-    groups: dict[tuple, list[str]] = {}
-    for task, reference in method.references.items():
-        key = reference.differing, len(reference.seeds)
-        groups.setdefault(key, []).append(
-            f"{report_tables.short(task)} ({reference.method})"
-        )
-    notes = []
-    for (differing, seeds), tasks in groups.items():
-        how = "the same configuration"
-        if differing:
-            how = f"the nearest configuration, which differs in {', '.join(differing)}"
-        notes.append(
-            f"{label}: forward transfer is against {_count(seeds, 'run')} on each task "
-            f"alone, of {how}: {', '.join(tasks)}."
-        )
-    return notes
-
-
 def _single(benchmarks: Sequence[report_results.Benchmark]) -> str:
     rows = []
     for benchmark in benchmarks:
@@ -316,7 +211,7 @@ def _single(benchmarks: Sequence[report_results.Benchmark]) -> str:
                 label = names[method.name]
                 rows.append([task, label, steps, _seeds(method), *cells])
     signals = [f"{signal} at the end ↑" for signal in report_results.SIGNALS]
-    return table(["task", "method", "steps", "seeds", *signals], rows)
+    return table(["task", "method", "steps", "seeds", *signals], rows, (0, 1))
 
 
 def _missing(
@@ -327,11 +222,14 @@ def _missing(
         share = f"{min(run.log.last / run.total, 1):.0%}"
         rows.append([f"`{run.place}`", run.method, run.seed, share, run.fault])
     rows += [[f"`{run}`", "", "", "", reason] for run, reason in left_out.items()]
-    return table(["run", "method", "seed", "done", "why"], rows)
+    return table(["run", "method", "seed", "done", "why"], rows, (0, 1, 4))
 
 
 def _pictures(figures: Sequence[tuple[str, str]]) -> list[str]:
-    return [f"{caption}\n\n![{caption}]({path})" for path, caption in figures]
+    return [
+        f"{caption}\n\n![{caption.partition('.')[0]}]({path})"
+        for path, caption in figures
+    ]
 
 
 def _meanings() -> str:

@@ -9,7 +9,9 @@ import argparse
 import logging
 import os
 import pathlib
+import types
 from collections.abc import Sequence
+from typing import Any
 
 from common import report_results, report_runs, report_tables, report_text
 from dreamerv2 import cli
@@ -81,8 +83,74 @@ def write(
 def _draw(
     benchmarks: Sequence[report_results.Benchmark], folder: pathlib.Path
 ) -> dict[int, list[tuple[str, str]]]:
-    """Draws all pictures; none, with a warning, where Matplotlib is missing."""
-    return {}
+    """Draws all pictures; none, with a warning, where Matplotlib is missing.
+
+    Returns:
+      The number of a benchmark -> (name of the file, caption), as `report_text.render`
+      takes them.
+    """
+    try:
+        from common import drawing, report_figures
+    except ImportError as error:
+        _LOG.warning("No pictures (%s): pip install -e '.[plot]'", error)
+        return {}
+    found: dict[int, list[tuple[str, str]]] = {}
+    for number, pictures in _pictures(benchmarks, report_figures).items():
+        for name, figure, caption in pictures:
+            if figure is not None:
+                path = folder / f"{name}_{number}.png"
+                drawing.save(figure, path)
+                found.setdefault(number, []).append((path.name, caption))
+    return found
+
+
+def _pictures(
+    benchmarks: Sequence[report_results.Benchmark], figures: types.ModuleType
+) -> dict[int, list[tuple[str, Any, str]]]:
+    """(name, figure or None, caption) of every picture by number of the benchmark."""
+    found: dict[int, list[tuple[str, Any, str]]] = {}
+    for number, benchmark in enumerate(benchmarks, 1):
+        if not benchmark.continual:
+            continue
+        signal = next(iter(benchmark.signals), "return")
+        found[number] = [
+            (
+                "curves",
+                figures.evaluation_curves([benchmark], signal),
+                f"Evaluation {signal} of each task, mean and standard deviation over "
+                "seeds. Grey: the task is being trained.",
+            ),
+            (
+                "matrix",
+                figures.matrices(benchmark, signal),
+                f"Evaluation {signal} of each task (columns) at first and after the "
+                "training on each (rows), mean over seeds. Right of the line the task "
+                "has not been trained on: zero-shot.",
+            ),
+            (
+                "replay",
+                figures.replay(benchmark),
+                "Share of each task in what the replay holds and in what is drawn from "
+                "it, mean over seeds.",
+            ),
+            (
+                "drawn",
+                figures.arrivals(benchmark),
+                "How often each episode was drawn from the replay over the whole run, "
+                "from the first episode to the newest, mean over seeds. The colour "
+                "says which task was being trained when it was drawn.",
+            ),
+        ]
+    single = [benchmark for benchmark in benchmarks if not benchmark.continual]
+    signal = "success" if any("success" in b.signals for b in single) else "return"
+    found[0] = [
+        (
+            "single",
+            figures.evaluation_curves(single, signal),
+            f"Evaluation {signal} of runs on one task alone.",
+        )
+    ]
+    return found
 
 
 if __name__ == "__main__":

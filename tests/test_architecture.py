@@ -25,11 +25,12 @@ RANKS = (
         *("common.dashboards", "common.continual_metrics", "common.video"),
         *("common.evaluations", "common.tally"),
         *("common.report_runs", "common.report_results", "common.report_published"),
-        *("common.report_tables", "common.report_text"),
+        *("common.report_tables", "common.report_text", "common.report_notes"),
+        "common.report_replay",
         *("common.curves", "common.bands", "common.scores", "common.panels"),
     },
     {"common.envs", "common.envs.*"},
-    {"common.drawing", "common.plot"},
+    {"common.drawing", "common.plot", "common.report_figures"},
     {
         *("common.layers", "common.tfutils", "common.dists", "common.nets"),
         *("common.perception", "common.optim", "common.embeddings"),
@@ -202,7 +203,7 @@ def test_figures_need_matplotlib_and_the_base_alone():
     )
     assert {rank(name) for name in ours(loaded)} <= {BASE, rank("common.plot")}
     drawing = {name for name in MODULES if "matplotlib" in tops(imports(name))}
-    assert drawing == {"common.drawing", "dreamerv2.success"}
+    assert drawing == {"common.drawing", "common.report_figures", "dreamerv2.success"}
 
 
 def test_loading_the_replay_or_the_flags_loads_no_tensorflow():
