@@ -87,6 +87,52 @@ def test_negative_values_count_as_zero_if_asked():
     )
 
 
+def test_several_references_of_a_task_are_seeds_whose_areas_are_averaged():
+    other = evaluations.Curve([50, 100], [0.6, 1.0])  # AUC 0.8, beside 0.4
+    value = cm.forward_transfer([FIRST, SECOND], ENDS, [[SINGLE[0], other], SINGLE[1]])
+    expected = ((0.6 - 0.6) / (1 - 0.6) + (0.7 - 0.2) / (1 - 0.2)) / 2
+    assert value == pytest.approx(expected)
+    with pytest.raises(ValueError, match="1 references for 2 ends"):
+        cm.forward_transfer([FIRST, SECOND], ENDS, SINGLE[:1])
+
+
+def test_the_terms_by_task_add_up_to_the_averages():
+    assert cm.task_performance([FIRST, SECOND], ENDS).tolist() == [0.2, 0.9]
+    assert cm.task_forgetting([FIRST, SECOND], ENDS) == pytest.approx([0.6, 0.0])
+    terms = cm.task_forward_transfer([FIRST, SECOND], ENDS, SINGLE)
+    assert terms == pytest.approx([0.2 / 0.6, 0.5 / 0.8])
+    terms = cm.task_forward_transfer_reference([FIRST, SECOND], ENDS, SINGLE)
+    assert terms == pytest.approx([0.2 / 0.4, 0.5 / 0.3])
+
+
+def test_the_matrix_has_every_task_before_and_after_the_training_on_each():
+    matrix = cm.task_matrix([FIRST, SECOND], ENDS)
+    assert matrix.tolist() == [[0.0, -0.1], [0.8, 0.2], [0.2, 0.9]]
+    clipped = cm.task_matrix([FIRST, SECOND], ENDS, clip_negative=True)
+    assert clipped[0].tolist() == [0.0, 0.0]
+
+
+def test_the_matrix_takes_further_tasks_and_further_rounds():
+    curve = evaluations.Curve([10, 20, 30, 40], [0.1, 0.2, 0.3, 0.4])
+    late = evaluations.Curve([30], [0.7])
+    matrix = cm.task_matrix([curve, curve, late], [15, 25, 30, 40])
+    assert matrix[:, 0].tolist() == [0.1, 0.1, 0.2, 0.3, 0.4]
+    np.testing.assert_array_equal(matrix[:, 2], [np.nan, np.nan, np.nan, 0.7, 0.7])
+    at_the_end = cm.task_matrix([late], [30, 40])
+    assert np.isnan(at_the_end[0, 0])  # its first evaluation is after all training
+    with pytest.raises(ValueError, match="ends"):
+        cm.task_matrix([curve], [20, 20])
+
+
+def test_zero_shot_transfer_by_hand():
+    matrix = [[0.1, 0.2, 0.0], [0.9, 0.5, 0.3], [0.4, 0.8, 0.6], [0.3, 0.7, 1.0]]
+    value = cm.zero_shot_transfer(np.array(matrix))
+    assert value == pytest.approx(((0.5 - 0.2) + (0.6 - 0.0)) / 2)
+    assert np.isnan(cm.zero_shot_transfer(np.array([[0.1], [0.9]])))  # one task
+    matrix[0][1] = np.nan
+    assert np.isnan(cm.zero_shot_transfer(np.array(matrix)))
+
+
 def test_performance_plus_forgetting_is_what_was_once_known():
     rng = np.random.default_rng(0)
     curves = [evaluations.Curve(range(0, 500, 10), rng.random(50)) for _ in range(4)]
@@ -143,6 +189,15 @@ def test_the_bootstrap_draws_runs_within_each_task():
     scores = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
     result = cm.stratified_bootstrap(scores, np.random.default_rng(0), np.mean)
     assert result == (0.5, 0.5, 0.5)
+
+
+def test_the_interval_of_the_interquartile_mean_is_that_of_any_function():
+    scores = np.random.default_rng(3).random((5, 3))
+    one = cm.stratified_bootstrap(scores, np.random.default_rng(0))
+    other = cm.stratified_bootstrap(
+        scores, np.random.default_rng(0), lambda values: cm.interquartile_mean(values)
+    )
+    assert one == pytest.approx(other)
 
 
 def test_the_bootstrap_depends_on_its_generator_alone():
