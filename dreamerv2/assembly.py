@@ -29,10 +29,8 @@ def make_envs(task: tasks_lib.Task, config: config_lib.Config) -> list[base.Env]
     """Makes the training environments of a task, `config.envs` of them.
 
     Raises:
-      ValueError: If the number or the way to run them is not valid.
+      ValueError: If the way to run them is not valid.
     """
-    if config.envs < 1:
-        raise ValueError(f"envs is {config.envs}; at least 1 is needed.")
     return [
         parallel.make_parallel(task.make, config.envs_parallel)
         for _ in range(config.envs)

@@ -46,7 +46,8 @@ def train(
     with rundir.locked(folder), stopping.StopRequest() as stop:
         rundir.prepare(config)
         names = [task.name for task in (*tasks, *eval_only)]
-        rundir.save_tasks(folder, script, names)
+        logged = schedule.logged_ends(config.envs, config.action_repeat)
+        rundir.save_tasks(folder, script, names, logged)
         print(
             tfutils.setup(
                 jit=config.jit,

@@ -325,3 +325,40 @@ def test_snapshots_are_made_when_due_and_the_newest_stay(tmp_path, keep):
     names = sorted(path.name for path in (tmp_path / rundir.CHECKPOINTS).iterdir())
     newest = (60, 70, 80)[-keep:]
     assert names == [f"step-{step:012d}" for step in (40, *newest)]  # 40: a task ends
+
+
+@pytest.mark.parametrize("envs", [1, 3])
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_every_evaluation_tells_what_is_known_and_what_was_lost(
+    tmp_path, repeats, envs
+):
+    settings = {"eval_every": 15, "envs": envs, "num_task_repeats": repeats}
+    near = functools.partial(dummies.Walk, goal=3)
+    lines = dummies.run(tmp_path, dummies.Tapes(2, near), eval_eps=4, **settings)
+    *evaluated, last = [line for line in lines if "cl_performance" in line]
+    assert evaluated == [line for line in lines if "eval_return_0" in line]
+    for key in ("step", "cl_performance", "cl_forgetting"):
+        assert evaluated[-1][key] == pytest.approx(last[key], abs=1e-6)
+    assert any(line["cl_performance"] for line in evaluated)
+    switch = -(-40 // envs) * envs  # where the first task has ended
+    for line in evaluated:
+        assert ("cl_forgetting" in line) == (line["step"] >= switch)
+
+
+def test_what_the_replay_holds_and_what_is_drawn_is_told(tmp_path):
+    lines = dummies.run(tmp_path, dummies.Tapes(2), replay__capacity=30)
+    for line in lines:
+        assert ("er_steps_0" in line) == ("updates" in line)
+        assert ("drawn_width" in line) <= ("updates" in line and line["step"] % 40 == 0)
+    held = [
+        line["er_steps_0"] + line.get("er_steps_1", 0)
+        for line in lines
+        if "updates" in line
+    ]
+    loaded = [line["loaded_steps"] for line in lines if "updates" in line]
+    assert held == loaded
+    ends = [line for line in lines if "drawn_width" in line]
+    assert [line["step"] for line in ends] == [40, 80]
+    bins = [v for k, v in ends[-1].items() if k.startswith("drawn_bin_")]
+    drawn = ends[-1]["drawn_task_0"] + ends[-1]["drawn_task_1"]
+    assert sum(bins) == drawn > 0
