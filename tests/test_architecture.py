@@ -49,6 +49,11 @@ RANKS = (
     {"dreamerv2.api", "dreamerv2.cli", "dreamerv2.verify"},
     {"dreamerv2.continual"},
     {
+        *("dreamerv2.sweep_file", "dreamerv2.sweep_plan", "dreamerv2.sweep_exec"),
+        *("dreamerv2.sweep_state", "dreamerv2.sweep_process", "dreamerv2.sweep_ray"),
+        *("dreamerv2.sweep_loop", "dreamerv2.sweep_table", "dreamerv2.sweep"),
+    },
+    {
         *("dreamerv2.train", "train_minigrid", "train_minihack", "interference"),
         WATCH,
     },
