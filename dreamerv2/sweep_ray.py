@@ -38,6 +38,7 @@ def connected(
     ray = _import_ray()
     folder = tempfile.mkdtemp(prefix="dreamerv2-ray-")
     here = {
+        "address": "local",  # a new one, whatever runs here already
         "num_cpus": cpus or None,
         "num_gpus": None if gpus < 0 else gpus,
         "include_dashboard": False,
@@ -136,7 +137,7 @@ class Attempt:
             self.close()
             raise OSError(str(error.cause)) from error
         except ray.exceptions.RayError as error:
-            raise Lost(str(error).strip().splitlines()[0]) from error
+            raise Lost(str(error).strip().splitlines()[0].rstrip(".")) from error
         if isinstance(result, str):
             self.host = result
         elif result is not None:
