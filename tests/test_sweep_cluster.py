@@ -1,4 +1,4 @@
-"""A sweep on a cluster of two machines, one of which dies, ends as if none had."""
+"""Sweeps on Ray: a machine that dies changes nothing, Ctrl-C loses nothing."""
 
 import json
 import os
@@ -29,19 +29,27 @@ seeds: 0-2
 """
 
 
-@pytest.fixture
-def cluster(monkeypatch):
-    """Two machines with two processors each, all of them this one; nothing is left."""
-    from ray import cluster_utils
-
-    folder = tempfile.mkdtemp(prefix="ray-")  # short, for names of sockets
+@pytest.fixture(autouse=True)
+def place(monkeypatch):
+    """A folder with a short name, as sockets need it, for all that Ray writes."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="ray-"))
     for key, value in {
-        "RAY_TMPDIR": folder,
+        "TMPDIR": str(folder),
+        "RAY_TMPDIR": str(folder),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "disabled",
         "DUMMY_PAUSE": "0.06",
     }.items():
         monkeypatch.setenv(key, value)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def cluster(place):
+    """Two machines with two processors each, all of them this one."""
+    from ray import cluster_utils
+
     options = {"num_cpus": 2, "object_store_memory": 100 * 2**20}
     cluster = cluster_utils.Cluster()
     try:
@@ -50,7 +58,6 @@ def cluster(monkeypatch):
         yield cluster
     finally:
         cluster.shutdown()
-        shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -69,6 +76,7 @@ def start(sweep_file: pathlib.Path, logdir: pathlib.Path, *words: str):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -158,3 +166,34 @@ def test_a_node_that_dies_midway_changes_nothing(
         assert contents(trial.folder) == contents(tmp_path / "alone" / trial.tag)
         last = json.loads((trial.folder / rundir.METRICS).read_text().splitlines()[-1])
         assert last["step"] == 120
+
+
+def test_ctrl_c_saves_and_the_same_command_runs_what_is_missing(
+    sweep_file, tmp_path, place
+):
+    text = sweep_file.read_text().replace("0-2", "0").replace("reservoir: ", "bad: ")
+    text = text.replace("--reservoir_sampling", "--state_bonus")
+    sweep_file.write_text(text + "retries: 1\n")
+    logdir = tmp_path / "logs"
+    good, bad = (trial.folder for trial in sweep_plan.make(sweep_file, logdir).trials)
+    process = start(sweep_file, logdir, "--cpus", "2")
+    wait_for(lambda: sweep_state.seen_step(good) >= 5, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "The same command goes on." in output
+    saved = sweep_state.saved_step(good)
+    assert 5 <= saved < 120 and not rundir.is_locked(good)
+    assert (
+        saved % dummy_benchmark.SNAPSHOTS
+        or "SIGTERM" in (good / "trial.log").read_text()
+    )
+    process = start(sweep_file, logdir, "--cpus", "2")
+    output, _ = process.communicate(timeout=100)
+    assert process.returncode == 1, output
+    assert sweep_state.is_finished(good, 120) and attempts(good) == 2
+    assert sweep_state.saved_step(bad) == 20 and attempts(bad) in (2, 3)
+    assert "bad_s0 has failed: exit status 1 at step 20" in output
+    assert "the power has failed" in output
+    assert "1 failed" in output and "1 finished" in output
+    assert not list(place.glob("dreamerv2-ray-*"))
