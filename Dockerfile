@@ -15,7 +15,7 @@ WORKDIR /app
 ARG GPU=1
 COPY setup.py constraints.txt configs.yaml README.md ./
 RUN mkdir -p dreamerv2 common/envs gym_minigrid \
-    && extras=plot,gym,test,minihack,atari,dmc,crafter,video \
+    && extras=plot,gym,test,minihack,atari,dmc,crafter,video,sweep \
     && if [ "$GPU" = 1 ]; then extras=$extras,gpu; fi \
     && python3 -m pip install -e ".[$extras]" -c constraints.txt
 

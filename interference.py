@@ -6,13 +6,15 @@ python interference.py --proc --num_tasks=1 --tag=run --steps=1000000 --seed=0
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from common import config as config_lib
 from dreamerv2 import cli, tasks
 
 
 def main() -> None:
     """Parses the flags, builds the tasks, trains and draws success over time."""
-    config = cli.parse_flags("interference", __doc__)
+    config = parse_flags()
     made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
@@ -21,6 +23,11 @@ def main() -> None:
     continual.train(made, config, script="interference")
     names = [task.name for task in (*made.trained, *made.eval_only)]
     print(success.draw_run(rundir.path_of(config), names))
+
+
+def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
+    """Returns the configuration that the flags say; see `cli.parse_flags`."""
+    return cli.parse_flags("interference", __doc__, argv)
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:

@@ -34,6 +34,7 @@ extras = {
     "gym": ["gym==0.26.2"],
     "plot": ["matplotlib>=3.9"],
     "video": ["imageio-ffmpeg>=0.6"],
+    "sweep": ["ray[default]>=2.60"],
     "gpu": ["tensorflow[and-cuda]>=2.21"],
     "test": [
         "hypothesis",

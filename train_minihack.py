@@ -14,13 +14,18 @@ from dreamerv2 import cli, tasks
 
 def main() -> None:
     """Parses the flags, builds the tasks and trains."""
-    config = cli.parse_flags("minihack", __doc__)
+    config = parse_flags()
     made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from dreamerv2 import continual
 
     continual.train(made, config, script="train_minihack")
+
+
+def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
+    """Returns the configuration that the flags say; see `cli.parse_flags`."""
+    return cli.parse_flags("minihack", __doc__, argv)
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:

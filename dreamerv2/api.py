@@ -78,7 +78,7 @@ def cl_train_loop(
         _as_task(f"task{k}", env, evaluation, config)
         for k, (env, evaluation) in enumerate(zip(envs, evals, strict=True))
     ]
-    loop.train(tasks, schedule(len(tasks), config), config)
+    loop.train(tasks, phases.of_tasks(len(tasks), config), config)
 
 
 def watch(
@@ -127,23 +127,6 @@ def watch(
     if not out:
         return viewing.evaluate(actor, tasks, episodes)
     return viewing.record(actor, tasks, episodes, out, **options)
-
-
-def schedule(count: int, config: Config) -> phases.Schedule:
-    """Returns the phases of `count` tasks.
-
-    Raises:
-      ValueError: If `unbalanced_steps` is given but not for every task, or not in
-        whole numbers.
-    """
-    steps = list(config.unbalanced_steps) or [config.steps] * count
-    if len(steps) != count:
-        raise ValueError(
-            f"unbalanced_steps has {len(steps)} entries, {steps}, for {count} tasks; "
-            "give the steps of each task."
-        )
-    steps = [coerce.convert("unbalanced_steps", 0, entry) for entry in steps]
-    return phases.Schedule(steps, config.num_task_repeats)
 
 
 def wrap(env: Any, config: Config) -> base.Env:

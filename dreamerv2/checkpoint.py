@@ -15,10 +15,12 @@ import os
 import pathlib
 import shutil
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
+
+if TYPE_CHECKING:  # Which snapshots are whole can be told without TensorFlow.
+    import tensorflow as tf
 
 _LOG = logging.getLogger(__name__)
 
@@ -66,6 +68,8 @@ class Checkpoints:
         Raises:
           CheckpointError: If it cannot be written; older snapshots stay.
         """
+        import tensorflow as tf
+
         target = self._path(step)
         partial = target.with_name(target.name + _PARTIAL)
         try:
@@ -160,6 +164,8 @@ def load_state(path: pathlib.Path) -> dict[str, Any]:
 
 def load_tensors(path: pathlib.Path) -> dict[str, Any]:
     """Returns the arrays of a snapshot by name."""
+    import tensorflow as tf
+
     try:
         reader = tf.train.load_checkpoint(str(path / "tensors"))
         names = reader.get_variable_to_shape_map()
@@ -207,12 +213,16 @@ def policy_state(
     named: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor] | None:
     """The inverse of `name_policy_state`."""
+    import tensorflow as tf
+
     latent = {k.removeprefix("policy/"): tf.constant(v) for k, v in named.items()}
     action = latent.pop("action", None)
     return None if action is None else (latent, action)
 
 
 def _write_tensors(prefix: pathlib.Path, tensors: Mapping[str, tf.Tensor]) -> None:
+    import tensorflow as tf
+
     names = sorted(tensors)
     tf.raw_ops.SaveV2(
         prefix=str(prefix),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from common import config as config_lib
-from dreamerv2 import api, loop, tasks
+from dreamerv2 import loop, phases, tasks
 
 
 def train(made: tasks.TaskList, config: config_lib.Config, script: str) -> None:
@@ -19,7 +19,7 @@ def train(made: tasks.TaskList, config: config_lib.Config, script: str) -> None:
     """
     loop.train(
         made.trained,
-        api.schedule(len(made.trained), config),
+        phases.of_tasks(len(made.trained), config),
         config,
         eval_only=made.eval_only,
         script=script,

@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from common import coerce
+from common import config as config_lib
+
 
 class Phase(NamedTuple):
     """A stretch of one task; steps count from the start of the whole run."""
@@ -58,3 +61,20 @@ class Schedule:
     def remaining(self, step: int) -> Iterator[Phase]:
         """Yields the phases that are not over at `step`, the current one first."""
         return (phase for phase in self.phases if step < phase.end)
+
+
+def of_tasks(count: int, config: config_lib.Config) -> Schedule:
+    """Returns the schedule of `count` tasks, as the configuration says.
+
+    Raises:
+      ValueError: If `unbalanced_steps` is given but not for every task, or not in
+        whole numbers.
+    """
+    steps = list(config.unbalanced_steps) or [config.steps] * count
+    if len(steps) != count:
+        raise ValueError(
+            f"unbalanced_steps has {len(steps)} entries, {steps}, for {count} tasks; "
+            "give the steps of each task."
+        )
+    steps = [coerce.convert("unbalanced_steps", 0, entry) for entry in steps]
+    return Schedule(steps, config.num_task_repeats)

@@ -61,12 +61,40 @@ def prepare(config: config_lib.Config) -> pathlib.Path:
         _check_writable(folder)
         if config.overwrite:
             clear(folder)
-        elif _has_begun(folder) and not config.resume:
-            _check_same(folder, config)
+        elif not config.resume:
+            check_same(config)
         config.update(overwrite=False, resume=False).save(folder / CONFIG)
     except OSError as error:
         raise _unusable(folder, error) from error
     return folder
+
+
+def check_same(config: config_lib.Config) -> None:
+    """Makes sure that the folder of a run holds no run of another configuration.
+
+    Raises:
+      RunDirError: If it does; the message names the keys.
+    """
+    folder = path_of(config)
+    if not _has_begun(folder):
+        return
+    before = config_lib.Config.read(folder / CONFIG)
+    differences = [
+        (key, old, new)
+        for key, old, new in config_lib.differences(before, config)
+        if not any(pathlib.PurePath(key).match(pattern) for pattern in _FREE)
+        and (key, new) != ("precision", "auto")  # the run's machine has chosen
+    ]
+    if differences:
+        lines = [
+            f"  {key}: {old!r} there, {new!r} now" for key, old, new in differences
+        ]
+        raise RunDirError(
+            f"The logdir {folder} holds a run of another configuration:\n"
+            + "\n".join(lines)
+            + "\nChoose another --logdir or --tag, go on with that run under the new "
+            "configuration with --resume, or delete it with --overwrite."
+        )
 
 
 def save_tasks(
@@ -125,6 +153,18 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
         yield
 
 
+def is_locked(folder: pathlib.Path) -> bool:
+    """Whether a process holds the folder: one here, or one that shares its locks."""
+    try:
+        with open(folder / LOCK, "a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # nothing there
+        return False
+    return False
+
+
 def clear(folder: pathlib.Path) -> None:
     """Deletes what a run has written into its folder, and nothing else."""
     for name in _OURS:
@@ -162,22 +202,3 @@ def _has_begun(folder: pathlib.Path) -> bool:
     metrics = folder / METRICS
     begun = metrics.exists() and metrics.stat().st_size > 0
     return (folder / CONFIG).exists() and (begun or (folder / CHECKPOINTS).exists())
-
-
-def _check_same(folder: pathlib.Path, config: config_lib.Config) -> None:
-    before = config_lib.Config.read(folder / CONFIG)
-    differences = [
-        (key, old, new)
-        for key, old, new in config_lib.differences(before, config)
-        if not any(pathlib.PurePath(key).match(pattern) for pattern in _FREE)
-    ]
-    if differences:
-        lines = [
-            f"  {key}: {old!r} there, {new!r} now" for key, old, new in differences
-        ]
-        raise RunDirError(
-            f"The logdir {folder} holds a run of another configuration:\n"
-            + "\n".join(lines)
-            + "\nChoose another --logdir or --tag, go on with that run under the new "
-            "configuration with --resume, or delete it with --overwrite."
-        )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import pathlib
 import sys
+from collections.abc import Sequence
 
 if __name__ == "__main__":
     # Run as a script, Python looks for modules in dreamerv2/ instead of the root.
@@ -26,7 +27,7 @@ def main() -> None:
 
 
 def _main() -> None:
-    config = cli.parse_flags("train", __doc__)
+    config = parse_flags()
     trained, _ = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
@@ -36,6 +37,11 @@ def _main() -> None:
     config = config.update(precision=tfutils.choose_precision(config.precision))
     steps = phases.Schedule([config.steps])
     loop.train(trained, steps, config, script="dreamerv2.train")
+
+
+def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
+    """Returns the configuration that the flags say; see `cli.parse_flags`."""
+    return cli.parse_flags("train", __doc__, argv)
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:

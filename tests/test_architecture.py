@@ -55,6 +55,11 @@ RANKS = (
     {"dreamerv2.report"},
     {"dreamerv2.continual"},
     {
+        *("dreamerv2.sweep_file", "dreamerv2.sweep_plan", "dreamerv2.sweep_exec"),
+        *("dreamerv2.sweep_state", "dreamerv2.sweep_process", "dreamerv2.sweep_ray"),
+        *("dreamerv2.sweep_loop", "dreamerv2.sweep_table", "dreamerv2.sweep"),
+    },
+    {
         *("dreamerv2.train", "train_minigrid", "train_minihack", "interference"),
         WATCH,
     },
@@ -296,7 +301,8 @@ def test_files_are_short_or_have_a_reason():
 @pytest.mark.parametrize("name", sorted(set(MODULES) & RANKS[-1] - {WATCH}))
 def test_the_runs_of_a_script_can_be_watched(name):
     functions = [node for node in TREES[name].body if isinstance(node, ast.FunctionDef)]
-    assert "make_tasks" in [function.name for function in functions]
+    names = {function.name for function in functions}
+    assert {"parse_flags", "make_tasks"} <= names, "sweeps and watching ask for these"
     (scripts,) = (
         ast.literal_eval(node.value)
         for node in TREES[WATCH].body

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from common import coerce
-from dreamerv2 import api as dv2
 from dreamerv2 import checkpoint, learner, loop, phases, rundir, tasks
 
 pytestmark = pytest.mark.tf
@@ -375,8 +374,8 @@ def test_a_folder_that_cannot_be_written_is_noticed_before_anything(tmp_path):
 
 def test_unbalanced_steps_are_given_for_every_task_in_whole_numbers(tmp_path):
     config = dummies.configure(tmp_path, unbalanced_steps="4e1,60")
-    assert [p.end for p in dv2.schedule(2, config).phases] == [40, 100]
+    assert [p.end for p in phases.of_tasks(2, config).phases] == [40, 100]
     with pytest.raises(ValueError, match="2 entries.*3 tasks"):
-        dv2.schedule(3, config)
+        phases.of_tasks(3, config)
     with pytest.raises(coerce.ConfigError, match="2.5.*whole number"):
-        dv2.schedule(1, config.update(unbalanced_steps="2.5"))
+        phases.of_tasks(1, config.update(unbalanced_steps="2.5"))

@@ -201,3 +201,18 @@ def test_a_second_process_is_refused_as_long_as_the_first_one_lives(tmp_path):
         other.kill()
     with rundir.locked(tmp_path):  # a dead process holds nothing
         assert (tmp_path / rundir.LOCK).read_text() == str(os.getpid())
+
+
+def test_a_precision_that_the_machine_chooses_is_no_other_configuration(config):
+    make_run(config.update(precision="16"))
+    rundir.check_same(config.update(precision="auto"))
+    with pytest.raises(rundir.RunDirError, match="precision: '16' there, '32' now"):
+        rundir.check_same(config.update(precision="32"))
+
+
+def test_a_lock_is_seen_from_outside_and_ends_with_its_holder(config):
+    folder = rundir.path_of(config)
+    assert not rundir.is_locked(folder)
+    with rundir.locked(folder):
+        assert rundir.is_locked(folder)
+    assert not rundir.is_locked(folder)

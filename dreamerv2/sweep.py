@@ -1,0 +1,132 @@
+"""Runs every trial of a sweep file on Ray, here or on a cluster, and reports.
+
+python -m dreamerv2.sweep sweeps/quickstart.yaml
+python -m dreamerv2.sweep sweeps/minigrid3.yaml --address auto
+
+The same command again runs only what is missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+
+from dreamerv2 import (
+    cli,
+    rundir,
+    stopping,
+    sweep_loop,
+    sweep_plan,
+    sweep_process,
+    sweep_ray,
+    sweep_state,
+    sweep_table,
+)
+
+REPORT = "report"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a sweep; returns the exit status.
+
+    0: every trial is finished; 1: some have failed for good; 130 and 143: stopped by
+    Ctrl-C or SIGTERM, the same command goes on.
+
+    Args:
+      argv: As in `sys.argv[1:]`.
+
+    Raises:
+      ValueError: If the sweep cannot be run as it is; nothing has been started.
+    """
+    args = _parse(argv)
+    plan = sweep_plan.make(args.file, args.logdir)
+    if args.dry_run:
+        for trial in plan.trials:
+            print(shlex.join(["python", *_short(plan.command(trial))]))
+        return 0
+    with rundir.locked(plan.logdir):
+        statuses, signal_name = _run(plan, args)
+    code = _conclude(statuses, signal_name)
+    if not signal_name:
+        _report(plan, args.outdir)
+    return code
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m dreamerv2.sweep",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", help="the sweep, see sweeps/")
+    parser.add_argument("--logdir", default="", help="in place of the file's")
+    parser.add_argument("--outdir", default="", help="of the report; LOGDIR/report")
+    text = "print the commands of all trials and start nothing"
+    parser.add_argument("--dry_run", action="store_true", help=text)
+    text = "of a Ray cluster, such as auto; without it this machine alone is used"
+    parser.add_argument("--address", default="", help=text)
+    text = "how many of this machine's to use, 0 = all"
+    parser.add_argument("--cpus", type=int, default=0, help=text)
+    text = "how many of this machine's to use, -1 = all"
+    parser.add_argument("--gpus", type=int, default=-1, help=text)
+    return parser.parse_args(argv)
+
+
+def _short(command: Sequence[str]) -> list[str]:
+    """The command with the script's path as one would type it here."""
+    script, here = pathlib.Path(command[0]), pathlib.Path.cwd()
+    if script.is_relative_to(here):
+        script = script.relative_to(here)
+    return [str(script), *command[1:]]
+
+
+def _run(
+    plan: sweep_plan.Plan, args: argparse.Namespace
+) -> tuple[list[sweep_loop.Status], str]:
+    """Runs what is missing; returns how the trials are, and a signal's name."""
+    statuses = [sweep_loop.examine(trial) for trial in plan.trials]
+    missing = [s for s in statuses if s.state != sweep_loop.FINISHED]
+    print(f"{len(missing)} of {len(statuses)} trials are to be run, in {plan.logdir}.")
+    if not missing:
+        return statuses, ""
+    with (
+        sweep_ray.connected(args.address, plan.resources, args.cpus, args.gpus) as pool,
+        stopping.StopRequest() as stop,
+    ):
+        table = sweep_table.Table()
+        loop = sweep_loop.Loop(plan, statuses, pool, table.show)
+        loop.run(stop)
+        return statuses, stop.name
+
+
+def _conclude(statuses: Sequence[sweep_loop.Status], signal_name: str) -> int:
+    """Says what has failed, and with which words; returns the exit status."""
+    failed = [s for s in statuses if s.state == sweep_loop.FAILED]
+    for status in failed:
+        log = status.trial.folder / sweep_process.LOG
+        print(f"\n{status.trial.tag} has failed: {status.problem}. The end of {log}:")
+        print(sweep_state.log_end(log))
+    print(f"\n{sweep_table.head(statuses)}.")
+    if signal_name:
+        print(f"{signal_name}: stopped. The same command goes on.")
+        return 130 if signal_name == "SIGINT" else 143
+    return 1 if failed else 0
+
+
+def _report(plan: sweep_plan.Plan, outdir: str) -> None:
+    """Writes the report over all trials that are there."""
+    try:
+        from dreamerv2 import report
+    except ImportError as error:  # drawing is an extra
+        print(f"No report ({error}): pip install -e '.[plot]' -c constraints.txt")
+        return
+    out = outdir or os.path.join(plan.logdir, REPORT)
+    print(f"The report is {report.write([str(plan.logdir)], out)}")
+
+
+if __name__ == "__main__":
+    cli.run(lambda: sys.exit(main()))
