@@ -28,7 +28,7 @@ def find_devices(count: int) -> list[str]:
     gpus = tf.config.list_logical_devices("GPU")
     found = gpus or tf.config.list_logical_devices("CPU")
     if count > len(found):
-        kind = "GPU" if gpus else "CPU device and no GPU"
+        kind = "GPU(s)" if gpus else "CPU device(s) and no GPU"
         hidden = ", or see that CUDA_VISIBLE_DEVICES names more" if gpus else ""
         raise ValueError(
             f"devices is {count}, but TensorFlow sees {len(found)} {kind}; give "
@@ -51,13 +51,10 @@ class Replicas:
             names = find_devices(count)
             # The default numbers its reductions anew in each strategy of a process, and
             # those of two agents would meet.
-            gpu = "GPU" in names[0]
-            reduce = (
-                tf.distribute.NcclAllReduce
-                if gpu
-                else (tf.distribute.ReductionToOneDevice)
-            )
-            self._strategy = tf.distribute.MirroredStrategy(names, reduce())
+            reduction = tf.distribute.ReductionToOneDevice()
+            if "GPU" in names[0]:
+                reduction = tf.distribute.NcclAllReduce()
+            self._strategy = tf.distribute.MirroredStrategy(names, reduction)
 
     @contextlib.contextmanager
     def scope(self) -> Iterator[None]:
