@@ -173,7 +173,17 @@ class Conv(_Layer):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Maps [N, h, w, inputs] to [N, (h - kernel) // 2 + 1, ..., size]."""
-        return self._finish(tf.nn.conv2d(x, tf.cast(self._kernel, x.dtype), 2, "VALID"))
+        kernel = tf.cast(self._kernel, x.dtype)
+        size, _, inputs, outputs = kernel.shape
+        height, width = ((side - size) // 2 + 1 for side in x.shape[1:3])
+        if height * width > 4 or inputs < 128:
+            return self._finish(tf.nn.conv2d(x, kernel, 2, "VALID"))
+        # Few deep patches: a matrix product, half the time of a convolution on a CPU.
+        corners = [(2 * i, 2 * j) for i in range(height) for j in range(width)]
+        patches = [x[:, i : i + size, j : j + size] for i, j in corners]
+        flat = tf.reshape(tf.stack(patches, 1), [-1, size * size * inputs])
+        y = tf.matmul(flat, tf.reshape(kernel, [-1, outputs]))
+        return self._finish(tf.reshape(y, [-1, height, width, outputs]))
 
 
 class ConvTranspose(_Layer):

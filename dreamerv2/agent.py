@@ -22,7 +22,7 @@ Metrics = dict[str, tf.Tensor]
 PolicyState = tuple[rssm.State, tf.Tensor]  # latent and last action [N, ...]
 
 _REPLAY_KEYS = ("action", "reward", "is_first", "is_last", "is_terminal")
-_STREAMS = ("weights", "train", "policy", "report")
+_STREAMS = ("weights", "train", "policy", "report", "evaluation")
 
 
 class Agent(nn.Module):
@@ -118,7 +118,7 @@ class Agent(nn.Module):
         inputs = (
             data,
             state,
-            self._next_seed("policy"),
+            self._next_seed("evaluation" if evaluate else "policy"),
             tf.constant(noise, tf.float32),
             tf.convert_to_tensor(exploring),
         )

@@ -50,4 +50,4 @@ def test_policies_of_all_rows_and_modes_share_an_agent():
             act()
     agent = ours.make_agent(case)
     assert agent.policy_graph.experimental_get_tracing_count() == 4
-    assert agent.get_state()["policy"] == 8
+    assert agent.get_state()["policy"] == agent.get_state()["evaluation"] == 4

@@ -195,3 +195,11 @@ def test_weights_are_named_by_their_path():
 def test_an_unknown_activation_or_norm_is_answered_with_the_choices(style, message):
     with pytest.raises(ValueError, match=message):
         layers.Dense(rng(), 2, 3, *style)
+
+
+@pytest.mark.parametrize("side, inputs", [(6, 128), (5, 128), (6, 127), (8, 128)])
+def test_a_convolution_over_few_deep_patches_is_a_convolution(side, inputs):
+    layer = layers.Conv(rng(), inputs, 5, 4)
+    x = tf.constant(normal(3, side, side, inputs))
+    expected = tf.nn.conv2d(x, layer.named_weights()["kernel"], 2, "VALID")
+    np.testing.assert_allclose(layer(x), expected, atol=1e-4)

@@ -186,3 +186,14 @@ def test_noise_follows_its_schedule():
         for step in (0, 50, 100)
     ]
     np.testing.assert_allclose(shares, [0, 1 / 3, 2 / 3], atol=0.05)
+
+
+def test_evaluation_does_not_change_what_is_drawn_while_collecting():
+    one, two = tiny_agent.make(), tiny_agent.make()
+    act(two, observe(7), evaluate=True)
+    expected, (latent, _) = act(one, observe(50))
+    found, (other, _) = act(two, observe(50))
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(other["stoch"], latent["stoch"])
+    different, _ = act(tiny_agent.make(seed=1), observe(50))
+    assert (different != expected).any()
