@@ -93,7 +93,8 @@ def _benchmark(benchmark: report_results.Benchmark, clip: bool) -> list[str]:
         parts.append("Mean ± standard deviation over seeds:")
         rows = _mean_rows(benchmark, signal, names)
         if published and comparable and signal == "return":
-            rows += _published_rows(published, len(rows[0]))
+            measures = _measures(benchmark, signal)
+            rows += [published_row(n, published, measures) for n in published.rows]
         parts.append(table(_columns(benchmark, signal), rows))
         many = [m for m in benchmark.methods.values() if len(m.finished) > 1]
         if any(signal in method.table for method in many):
@@ -184,16 +185,23 @@ def _seeds(method: report_results.Method) -> str:
     return f"{done} of {done + more}" if more else str(done)
 
 
-def _published_rows(published: report_published.Table, width: int) -> list[list[str]]:
-    rows = []
-    for name, figures in published.rows.items():
-        cells = [
-            number(f.mean) + ("" if f.std is None else f" ± {number(f.std)}")
-            for f in figures
-        ]
-        cells += ["–"] * (width - 2 - len(cells))
-        rows.append([f"*published: {name}*", str(published.seeds), *cells])
-    return rows
+def published_row(
+    name: str, published: report_published.Table, measures: Sequence[str]
+) -> list[str]:
+    """The row of a published method.
+
+    Args:
+      name: a row of the published table.
+      published: the table.
+      measures: the columns besides name and seeds.
+    """
+    figures = zip(report_published.MEASURES, published.rows[name], strict=True)
+    known = {
+        measure: number(f.mean) + ("" if f.std is None else f" ± {number(f.std)}")
+        for measure, f in figures
+    }
+    cells = [known.get(measure, "–") for measure in measures]
+    return [f"*published: {name}*", str(published.seeds), *cells]
 
 
 def _single(benchmarks: Sequence[report_results.Benchmark]) -> str:
