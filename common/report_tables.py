@@ -22,7 +22,7 @@ def labels(benchmark: report_results.Benchmark) -> dict[str, str]:
         groups.setdefault(name.partition(" (")[0], []).append(name)
     found = {}
     for base, names in groups.items():
-        long = max(map(len, names)) > _LONGEST
+        long = names != [base] and max(map(len, names)) > _LONGEST
         for number, name in enumerate(names, 1):
             found[name] = f"{base} [{number}]" if long else name
     return found
@@ -45,7 +45,12 @@ def to_json(
 ) -> dict[str, Any]:
     """Everything in the report that is a number or a name; nan becomes None."""
     unfinished = [
-        {**_identity(run), "reason": run.fault, "step": run.log.last, "of": run.total}
+        {
+            **_identity(run),
+            "reason": run.fault,
+            "step": int(run.log.last),
+            "of": run.total,
+        }
         for benchmark in benchmarks
         for method in benchmark.methods.values()
         for run in method.unfinished

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from common import (
     report_notes,
@@ -116,14 +117,18 @@ def _setting(benchmark: report_results.Benchmark) -> str:
     if len(lengths) > len(benchmark.tasks):
         steps += f", the sequence {len(lengths) // len(benchmark.tasks)} times"
     text = f"{len(benchmark.tasks)} tasks, {steps}"
-    runs = benchmark.records()
-    every = {str(run.settings.get("eval_every")) for run in runs}
-    episodes = {str(run.settings.get("eval_eps")) for run in runs}
-    if len(every) == len(episodes) == 1:
-        (count,) = episodes
-        text += f"; an evaluation is {count} episode{'s' * (count != '1')} of each task"
-        text += f", every {int(every.pop()):,} steps"
-    return text + "."
+    found = {_evaluations(run.settings) for run in benchmark.records()}
+    return text + (f"; {found.pop()}." if len(found) == 1 else ".")
+
+
+def _evaluations(settings: Mapping[str, Any]) -> str:
+    """How a run was evaluated."""
+    every = int(settings.get("eval_every", 0)) * int(settings.get("action_repeat", 1))
+    size = report_notes.count(int(settings.get("eval_eps", 1)), "episode")
+    size += " of each task"
+    if int(settings.get("eval_steps", 0)):
+        size = f"{int(settings['eval_steps']):,} steps over all tasks"
+    return f"an evaluation is {size}, every {every:,} steps"
 
 
 def _measures(benchmark: report_results.Benchmark, signal: str) -> list[str]:

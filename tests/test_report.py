@@ -150,6 +150,25 @@ def test_two_methods_of_one_tag_are_told_apart(tmp_path, without_pictures):
     assert any("expl_behavior=Plan2Explore" in name for name in names)
 
 
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        (
+            {},
+            "2 tasks, 100 steps each; an evaluation is 5 episodes of each task, every",
+        ),
+        ({"eval_eps": 1}, "is 1 episode of each task, every 10 steps."),
+        ({"action_repeat": 2}, "2 tasks, 200 steps each; an"),
+        ({"action_repeat": 2}, "every 20 steps."),
+        ({"eval_steps": 1000}, "an evaluation is 1,000 steps over all tasks, every"),
+        ({"num_task_repeats": 2}, "100 steps each, the sequence 2 times; an"),
+    ],
+)
+def test_the_setting_is_told(tmp_path, without_pictures, settings, words):
+    add(tmp_path, "a_s0", **settings)
+    assert words in write(tmp_path)[0]
+
+
 def test_a_seed_that_was_run_twice_is_noted(tmp_path, without_pictures):
     add(tmp_path, "a_s0")
     add(tmp_path, "a_s1", 0)
