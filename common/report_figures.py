@@ -55,7 +55,10 @@ def evaluation_curves(
     if not found:
         return None
     ordered = [curve for _, curve in sorted(found, key=lambda pair: pair[0])]
-    return drawing.draw(panels.of_tasks(ordered, intervals), "step", metric)
+    continual = [benchmark for benchmark in benchmarks if benchmark.continual]
+    limits = (0.0, float(continual[0].ends[-1][1])) if continual else None
+    found = panels.of_tasks(ordered, intervals)
+    return drawing.draw(found, "step", metric, look=drawing.Look(xlim=limits))
 
 
 def matrices(benchmark: results_lib.Benchmark, signal: str) -> Figure | None:

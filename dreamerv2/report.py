@@ -112,7 +112,7 @@ def _pictures(
     for number, benchmark in enumerate(benchmarks, 1):
         if not benchmark.continual:
             continue
-        signal = next(iter(benchmark.signals), "return")
+        signal = next(iter(benchmark.signals or _told([benchmark])), "return")
         found[number] = [
             (
                 "curves",
@@ -142,7 +142,7 @@ def _pictures(
             ),
         ]
     single = [benchmark for benchmark in benchmarks if not benchmark.continual]
-    signal = "success" if any("success" in b.signals for b in single) else "return"
+    signal = next(iter(_told(single)), "return")
     found[0] = [
         (
             "single",
@@ -151,6 +151,17 @@ def _pictures(
         )
     ]
     return found
+
+
+def _told(benchmarks: Sequence[report_results.Benchmark]) -> list[str]:
+    """What any run on them, finished or not, has been measured in."""
+    methods = [m for benchmark in benchmarks for m in benchmark.methods.values()]
+    runs = [run for m in methods for run in (*m.finished, *m.unfinished)]
+    return [
+        signal
+        for signal, metric in report_results.SIGNALS.items()
+        if any(run.curves(metric) for run in runs)
+    ]
 
 
 if __name__ == "__main__":

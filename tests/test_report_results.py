@@ -199,6 +199,9 @@ def test_the_interquartile_mean_of_performance_is_over_runs_and_tasks(tmp_path):
     assert found.iqm == continual_metrics.interquartile_mean(scores.mean(axis=1))
     nan = report_results.aggregate("performance", np.array([[np.nan, 1.0]]))
     assert np.isnan([nan.mean, nan.iqm, nan.low]).all()
+    one = report_results.aggregate("performance", np.array([[0.2, 0.4]]))
+    assert (one.mean, one.iqm) == pytest.approx((0.3, 0.3))
+    assert np.isnan([one.std, one.low, one.high]).all()
 
 
 def test_with_two_rounds_forgetting_counts_from_the_last_training(tmp_path):
