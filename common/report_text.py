@@ -92,16 +92,18 @@ def _benchmark(benchmark: report_results.Benchmark, clip: bool) -> list[str]:
     for signal in benchmark.signals:
         parts.append(f"### {signal.capitalize()}")
         parts.append("Mean ± standard deviation over seeds:")
-        rows = _mean_rows(benchmark, signal, names)
-        if published and comparable and signal == "return":
-            measures = _measures(benchmark, signal)
-            rows += [published_row(n, published, measures) for n in published.rows]
-        parts.append(table(_columns(benchmark, signal), rows))
+        shown = published if comparable and signal == "return" else None
+        measures = _measures(benchmark, signal, shown)
+        rows = _mean_rows(benchmark, signal, names, measures)
+        if shown:
+            rows += [published_row(name, shown, measures) for name in shown.rows]
+        parts.append(table(_columns(measures), rows))
         many = [m for m in benchmark.methods.values() if len(m.finished) > 1]
         if any(signal in method.table for method in many):
             parts.append("Interquartile mean [95 % interval]:")
-            rows = _interval_rows(benchmark, signal, names)
-            parts.append(table(_columns(benchmark, signal), rows))
+            measures = _measures(benchmark, signal)
+            rows = _interval_rows(benchmark, signal, names, measures)
+            parts.append(table(_columns(measures), rows))
     notes = report_notes.notes(benchmark, clip)
     return [*parts, "\n".join(f"- {note}" for note in notes)]
 
@@ -131,25 +133,34 @@ def _evaluations(settings: Mapping[str, Any]) -> str:
     return f"an evaluation is {size}, every {every:,} steps"
 
 
-def _measures(benchmark: report_results.Benchmark, signal: str) -> list[str]:
-    """The measures that at least one method has."""
+def _measures(
+    benchmark: report_results.Benchmark,
+    signal: str,
+    published: report_published.Table | None = None,
+) -> list[str]:
+    """The measures that at least one method has, or a published one."""
     tables = [m.table.get(signal, {}) for m in benchmark.methods.values()]
-    return [name for name in report_results.MEASURES if any(name in t for t in tables)]
+    there = {name for each in tables for name in each}
+    there |= set(report_published.MEASURES if published else ())
+    return [name for name in report_results.MEASURES if name in there]
 
 
-def _columns(benchmark: report_results.Benchmark, signal: str) -> list[str]:
-    measures = [report_results.MEASURES[m] for m in _measures(benchmark, signal)]
-    return ["method", "seeds", *(f"{m.title} {_ARROWS[m.better]}" for m in measures)]
+def _columns(measures: Sequence[str]) -> list[str]:
+    known = [report_results.MEASURES[name] for name in measures]
+    return ["method", "seeds", *(f"{m.title} {_ARROWS[m.better]}" for m in known)]
 
 
 def _mean_rows(
-    benchmark: report_results.Benchmark, signal: str, names: Mapping[str, str]
+    benchmark: report_results.Benchmark,
+    signal: str,
+    names: Mapping[str, str],
+    measures: Sequence[str],
 ) -> list[list[str]]:
     rows = []
     for method in benchmark.methods.values():
         if signal in method.table:
             cells = []
-            for name in _measures(benchmark, signal):
+            for name in measures:
                 values = method.table[signal].get(name)
                 cells.append(_mean(values, len(method.finished)))
             rows.append([names[method.name], _seeds(method), *cells])
@@ -165,13 +176,16 @@ def _mean(values: report_results.Aggregate | None, runs: int) -> str:
 
 
 def _interval_rows(
-    benchmark: report_results.Benchmark, signal: str, names: Mapping[str, str]
+    benchmark: report_results.Benchmark,
+    signal: str,
+    names: Mapping[str, str],
+    measures: Sequence[str],
 ) -> list[list[str]]:
     rows = []
     for method in benchmark.methods.values():
         if signal in method.table and len(method.finished) > 1:
             cells = []
-            for name in _measures(benchmark, signal):
+            for name in measures:
                 values = method.table[signal].get(name)
                 cells.append("–" if values is None else _interval(values))
             rows.append([names[method.name], _seeds(method), *cells])
