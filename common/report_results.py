@@ -12,7 +12,7 @@ import numpy as np
 
 from common import continual_metrics, curves, evaluations, report_runs
 
-SIGNALS = {"success": "eval_success", "return": "eval_return"}
+SIGNALS = {name.removeprefix("eval_"): name for name in report_runs.METRICS}
 _SCHEDULE = {"num_task_repeats", "unbalanced_steps", "eval_skills", "env"}
 
 
