@@ -56,7 +56,8 @@ def evaluation_curves(
         return None
     ordered = [curve for _, curve in sorted(found, key=lambda pair: pair[0])]
     continual = [benchmark for benchmark in benchmarks if benchmark.continual]
-    limits = (0.0, float(continual[0].ends[-1][1])) if continual else None
+    total = continual[0].ends[-1][1] if continual else 0
+    limits = (-0.015 * total, 1.01 * total) if total else None
     found = panels.of_tasks(ordered, intervals)
     return drawing.draw(found, "step", metric, look=drawing.Look(xlim=limits))
 
