@@ -317,7 +317,7 @@ def _legend(
         if sum(widths) <= figure.get_figwidth() or columns == 1:
             break
     if handles:
-        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(widths))
 
 
 def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:

@@ -55,7 +55,11 @@ def evaluation_curves(
     if not found:
         return None
     ordered = [curve for _, curve in sorted(found, key=lambda pair: pair[0])]
-    return drawing.draw(panels.of_tasks(ordered, intervals), "step", metric)
+    continual = [benchmark for benchmark in benchmarks if benchmark.continual]
+    total = continual[0].ends[-1][1] if continual else 0
+    limits = (-0.015 * total, 1.01 * total) if total else None
+    found = panels.of_tasks(ordered, intervals)
+    return drawing.draw(found, "step", metric, look=drawing.Look(xlim=limits))
 
 
 def matrices(benchmark: results_lib.Benchmark, signal: str) -> Figure | None:
@@ -149,6 +153,7 @@ def arrivals(benchmark: results_lib.Benchmark) -> Figure | None:
         for axes, (name, each) in zip(grid, found.items(), strict=True):
             _draw_arrivals(axes, each, benchmark)
             axes.set_title(name, loc="left", fontsize=_fit(name, 2.3))
+            axes.set_ylim(0, 1.05 * max(e.windows.sum(0).max() for e in found.values()))
         for axes in grid[-min(len(grid), _ACROSS) :]:
             axes.set_xlabel("number of the episode")
         figure.supylabel("windows drawn of an episode", fontsize="medium")
@@ -268,7 +273,6 @@ def _draw_arrivals(
     for end in found.ends[:-1]:
         axes.axvline(end, color="black", linewidth=0.8)
     axes.set_xlim(0, found.ends[-1])
-    axes.set_ylim(bottom=0)
     axes.grid(False, axis="x")
     _count_axis(axes.xaxis)
     _count_axis(axes.yaxis)

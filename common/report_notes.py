@@ -92,14 +92,23 @@ def _method_notes(
         )
     if len(method.references) == len(benchmark.tasks):
         notes += _reference_notes(method, label)
+    return notes + _undefined_notes(method, label)
+
+
+def _undefined_notes(method: report_results.Method, label: str) -> list[str]:
+    """Which measures are not defined, and why."""
+    signals: dict[tuple, list[str]] = {}
     for signal, measures in method.table.items():
         for name, values in measures.items():
-            if not math.isfinite(values.mean):
-                notes.append(
-                    f"{label}: {report_results.MEASURES[name].title} of {signal} is "
-                    f"not defined{_reason(name)}."
-                )
-    return notes
+            bad = sum(not math.isfinite(value) for value in values.runs)
+            if bad:
+                signals.setdefault((name, bad), []).append(signal)
+    titles = {name: each.title for name, each in report_results.MEASURES.items()}
+    return [
+        f"{label}: {titles[name]} of {' and '.join(found)} is not "
+        f"defined in {bad} of {count(len(method.finished), 'run')}{_reason(name)}."
+        for (name, bad), found in signals.items()
+    ]
 
 
 def _reason(name: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from common import continual_metrics, curves, evaluations, report_runs
 
-SIGNALS = {"success": "eval_success", "return": "eval_return"}
+SIGNALS = {name.removeprefix("eval_"): name for name in report_runs.METRICS}
 _SCHEDULE = {"num_task_repeats", "unbalanced_steps", "eval_skills", "env"}
 
 
@@ -61,7 +61,10 @@ _OVER_TASKS = ("performance", "forward_transfer", "forward_transfer_reference")
 
 
 class Aggregate(NamedTuple):
-    """A measure over the runs of a method; nan where it is not defined."""
+    """A measure over the runs of a method; nan where it is not defined.
+
+    One run has neither a deviation nor an interval.
+    """
 
     mean: float
     std: float
@@ -245,8 +248,12 @@ def aggregate(name: str, scores: np.ndarray) -> Aggregate:
     runs = scores.mean(axis=1)
     mean, std = continual_metrics.mean_std(runs)
     values = scores if name in _OVER_TASKS else runs
+    nan = float("nan")
     if not np.isfinite(scores).all():
-        return Aggregate(mean, std, *[float("nan")] * 3, tuple(runs.tolist()))
+        return Aggregate(mean, std, nan, nan, nan, tuple(runs.tolist()))
+    if len(runs) == 1:
+        iqm = continual_metrics.interquartile_mean(values)
+        return Aggregate(mean, nan, iqm, nan, nan, tuple(runs.tolist()))
     interval = continual_metrics.stratified_bootstrap(values, np.random.default_rng(0))
     return Aggregate(mean, std, *interval, tuple(runs.tolist()))
 

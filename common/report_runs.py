@@ -7,7 +7,6 @@ task and of the run; whatever lacks one of these is told apart, with the reason.
 """
 
 import json
-import logging
 import math
 import os
 import pathlib
@@ -20,12 +19,10 @@ import numpy as np
 
 from common import curves, evaluations
 
-_LOG = logging.getLogger(__name__)
-
 METRICS = ("eval_success", "eval_return")  # in the order in which they are reported
 _WANTED = re.compile(
     r"eval_(return|success)_\d+|er_steps_\d+|drawn_task_\d+|drawn_(width|bin_\d+)"
-    r"|task|updates|total_episodes"
+    r"|total_episodes"
 )
 _HELD = re.compile(r"er_task_\d+")
 

@@ -10,19 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from common import report_published, report_results, report_runs
+from common import report_published, report_replay, report_results, report_runs
 
 _LONGEST = 48  # characters of a method's name in a table
 
 
 def labels(benchmark: report_results.Benchmark) -> dict[str, str]:
-    """What to call each method: its name, or where that is long a number."""
-    found, counts = {}, {}
+    """What to call each method: its name, or its tag and a number if that is long."""
+    groups: dict[str, list[str]] = {}
     for name in benchmark.methods:
-        base = name.partition(" (")[0]
-        counts[base] = counts.get(base, 0) + 1
-        short = f"{base} [{counts[base]}]"
-        found[name] = name if len(name) <= _LONGEST else short
+        groups.setdefault(name.partition(" (")[0], []).append(name)
+    found = {}
+    for base, names in groups.items():
+        long = names != [base] and max(map(len, names)) > _LONGEST
+        for number, name in enumerate(names, 1):
+            found[name] = f"{base} [{number}]" if long else name
     return found
 
 
@@ -43,7 +45,12 @@ def to_json(
 ) -> dict[str, Any]:
     """Everything in the report that is a number or a name; nan becomes None."""
     unfinished = [
-        {**_identity(run), "reason": run.fault, "step": run.log.last, "of": run.total}
+        {
+            **_identity(run),
+            "reason": run.fault,
+            "step": int(run.log.last),
+            "of": run.total,
+        }
         for benchmark in benchmarks
         for method in benchmark.methods.values()
         for run in method.unfinished
@@ -106,6 +113,14 @@ def _method(method: report_results.Method) -> dict[str, Any]:
             for signal, table in method.table.items()
         },
         "matrices": method.matrices,
+        "replay": {
+            name: found and found._asdict()
+            for name, found in (
+                ("held", report_replay.held(method.finished)),
+                ("drawn", report_replay.drawn(method.finished)),
+                ("arrivals", report_replay.arrivals(method.finished)),
+            )
+        },
         "references": {
             task: {
                 "method": reference.method,
@@ -146,6 +161,7 @@ def write(content: Mapping[str, Any], folder: pathlib.Path) -> None:
       OSError: a file cannot be written.
     """
     text = json.dumps(content, indent=1, allow_nan=False)
+    text = re.sub(r"\[[^][{}\"]*\]", lambda row: " ".join(row[0].split()), text)
     (folder / "report.json").write_text(text + "\n")
     _write_csv(folder / "table.csv", _table_rows(content))
     _write_csv(folder / "runs.csv", _run_rows(content))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from common import (
     report_notes,
@@ -91,15 +92,18 @@ def _benchmark(benchmark: report_results.Benchmark, clip: bool) -> list[str]:
     for signal in benchmark.signals:
         parts.append(f"### {signal.capitalize()}")
         parts.append("Mean ± standard deviation over seeds:")
-        rows = _mean_rows(benchmark, signal, names)
-        if published and comparable and signal == "return":
-            rows += _published_rows(published, len(rows[0]))
-        parts.append(table(_columns(benchmark, signal), rows))
+        shown = published if comparable and signal == "return" else None
+        measures = _measures(benchmark, signal, shown)
+        rows = _mean_rows(benchmark, signal, names, measures)
+        if shown:
+            rows += [published_row(name, shown, measures) for name in shown.rows]
+        parts.append(table(_columns(measures), rows))
         many = [m for m in benchmark.methods.values() if len(m.finished) > 1]
         if any(signal in method.table for method in many):
             parts.append("Interquartile mean [95 % interval]:")
-            rows = _interval_rows(benchmark, signal, names)
-            parts.append(table(_columns(benchmark, signal), rows))
+            measures = _measures(benchmark, signal)
+            rows = _interval_rows(benchmark, signal, names, measures)
+            parts.append(table(_columns(measures), rows))
     notes = report_notes.notes(benchmark, clip)
     return [*parts, "\n".join(f"- {note}" for note in notes)]
 
@@ -115,35 +119,48 @@ def _setting(benchmark: report_results.Benchmark) -> str:
     if len(lengths) > len(benchmark.tasks):
         steps += f", the sequence {len(lengths) // len(benchmark.tasks)} times"
     text = f"{len(benchmark.tasks)} tasks, {steps}"
-    runs = benchmark.records()
-    every = {str(run.settings.get("eval_every")) for run in runs}
-    episodes = {str(run.settings.get("eval_eps")) for run in runs}
-    if len(every) == len(episodes) == 1:
-        (count,) = episodes
-        text += f"; an evaluation is {count} episode{'s' * (count != '1')} of each task"
-        text += f", every {int(every.pop()):,} steps"
-    return text + "."
+    found = {_evaluations(run.settings) for run in benchmark.records()}
+    return text + (f"; {found.pop()}." if len(found) == 1 else ".")
 
 
-def _measures(benchmark: report_results.Benchmark, signal: str) -> list[str]:
-    """The measures that at least one method has."""
+def _evaluations(settings: Mapping[str, Any]) -> str:
+    """How a run was evaluated."""
+    every = int(settings.get("eval_every", 0)) * int(settings.get("action_repeat", 1))
+    size = report_notes.count(int(settings.get("eval_eps", 1)), "episode")
+    size += " of each task"
+    if int(settings.get("eval_steps", 0)):
+        size = f"{int(settings['eval_steps']):,} steps over all tasks"
+    return f"an evaluation is {size}, every {every:,} steps"
+
+
+def _measures(
+    benchmark: report_results.Benchmark,
+    signal: str,
+    published: report_published.Table | None = None,
+) -> list[str]:
+    """The measures that at least one method has, or a published one."""
     tables = [m.table.get(signal, {}) for m in benchmark.methods.values()]
-    return [name for name in report_results.MEASURES if any(name in t for t in tables)]
+    there = {name for each in tables for name in each}
+    there |= set(report_published.MEASURES if published else ())
+    return [name for name in report_results.MEASURES if name in there]
 
 
-def _columns(benchmark: report_results.Benchmark, signal: str) -> list[str]:
-    measures = [report_results.MEASURES[m] for m in _measures(benchmark, signal)]
-    return ["method", "seeds", *(f"{m.title} {_ARROWS[m.better]}" for m in measures)]
+def _columns(measures: Sequence[str]) -> list[str]:
+    known = [report_results.MEASURES[name] for name in measures]
+    return ["method", "seeds", *(f"{m.title} {_ARROWS[m.better]}" for m in known)]
 
 
 def _mean_rows(
-    benchmark: report_results.Benchmark, signal: str, names: Mapping[str, str]
+    benchmark: report_results.Benchmark,
+    signal: str,
+    names: Mapping[str, str],
+    measures: Sequence[str],
 ) -> list[list[str]]:
     rows = []
     for method in benchmark.methods.values():
         if signal in method.table:
             cells = []
-            for name in _measures(benchmark, signal):
+            for name in measures:
                 values = method.table[signal].get(name)
                 cells.append(_mean(values, len(method.finished)))
             rows.append([names[method.name], _seeds(method), *cells])
@@ -159,13 +176,16 @@ def _mean(values: report_results.Aggregate | None, runs: int) -> str:
 
 
 def _interval_rows(
-    benchmark: report_results.Benchmark, signal: str, names: Mapping[str, str]
+    benchmark: report_results.Benchmark,
+    signal: str,
+    names: Mapping[str, str],
+    measures: Sequence[str],
 ) -> list[list[str]]:
     rows = []
     for method in benchmark.methods.values():
         if signal in method.table and len(method.finished) > 1:
             cells = []
-            for name in _measures(benchmark, signal):
+            for name in measures:
                 values = method.table[signal].get(name)
                 cells.append("–" if values is None else _interval(values))
             rows.append([names[method.name], _seeds(method), *cells])
@@ -184,16 +204,23 @@ def _seeds(method: report_results.Method) -> str:
     return f"{done} of {done + more}" if more else str(done)
 
 
-def _published_rows(published: report_published.Table, width: int) -> list[list[str]]:
-    rows = []
-    for name, figures in published.rows.items():
-        cells = [
-            number(f.mean) + ("" if f.std is None else f" ± {number(f.std)}")
-            for f in figures
-        ]
-        cells += ["–"] * (width - 2 - len(cells))
-        rows.append([f"*published: {name}*", str(published.seeds), *cells])
-    return rows
+def published_row(
+    name: str, published: report_published.Table, measures: Sequence[str]
+) -> list[str]:
+    """The row of a published method.
+
+    Args:
+      name: a row of the published table.
+      published: the table.
+      measures: the columns besides name and seeds.
+    """
+    figures = zip(report_published.MEASURES, published.rows[name], strict=True)
+    known = {
+        measure: number(f.mean) + ("" if f.std is None else f" ± {number(f.std)}")
+        for measure, f in figures
+    }
+    cells = [known.get(measure, "–") for measure in measures]
+    return [f"*published: {name}*", str(published.seeds), *cells]
 
 
 def _single(benchmarks: Sequence[report_results.Benchmark]) -> str:

@@ -108,49 +108,62 @@ def _pictures(
     benchmarks: Sequence[report_results.Benchmark], figures: types.ModuleType
 ) -> dict[int, list[tuple[str, Any, str]]]:
     """(name, figure or None, caption) of every picture by number of the benchmark."""
-    found: dict[int, list[tuple[str, Any, str]]] = {}
-    for number, benchmark in enumerate(benchmarks, 1):
-        if not benchmark.continual:
-            continue
-        signal = next(iter(benchmark.signals), "return")
-        found[number] = [
-            (
-                "curves",
-                figures.evaluation_curves([benchmark], signal),
-                f"Evaluation {signal} of each task, mean and standard deviation over "
-                "seeds. Grey: the task is being trained.",
-            ),
-            (
-                "matrix",
-                figures.matrices(benchmark, signal),
-                f"Evaluation {signal} of each task (columns) at first and after the "
-                "training on each (rows), mean over seeds. Right of the line the task "
-                "has not been trained on: zero-shot.",
-            ),
-            (
-                "replay",
-                figures.replay(benchmark),
-                "Share of each task in what the replay holds and in what is drawn from "
-                "it, mean over seeds.",
-            ),
-            (
-                "drawn",
-                figures.arrivals(benchmark),
-                "How often each episode was drawn from the replay over the whole run, "
-                "from the first episode to the newest, mean over seeds. The colour "
-                "says which task was being trained when it was drawn.",
-            ),
-        ]
+    found = {
+        number: _continual_pictures(benchmark, figures)
+        for number, benchmark in enumerate(benchmarks, 1)
+        if benchmark.continual
+    }
     single = [benchmark for benchmark in benchmarks if not benchmark.continual]
-    signal = "success" if any("success" in b.signals for b in single) else "return"
-    found[0] = [
+    signal = next(iter(_told(single)), "return")
+    figure = figures.evaluation_curves(single, signal)
+    caption = f"Evaluation {signal} of runs on one task alone."
+    return found | {0: [("single", figure, caption)]}
+
+
+def _continual_pictures(
+    benchmark: report_results.Benchmark, figures: types.ModuleType
+) -> list[tuple[str, Any, str]]:
+    """The same for one benchmark of several tasks."""
+    signal = next(iter(benchmark.signals or _told([benchmark])), "return")
+    return [
         (
-            "single",
-            figures.evaluation_curves(single, signal),
-            f"Evaluation {signal} of runs on one task alone.",
-        )
+            "curves",
+            figures.evaluation_curves([benchmark], signal),
+            f"Evaluation {signal} of each task, mean and standard deviation over "
+            "seeds. Grey: the task is being trained.",
+        ),
+        (
+            "matrix",
+            figures.matrices(benchmark, signal),
+            f"Evaluation {signal} of each task (columns) at first and after the "
+            "training on each (rows), mean over seeds. Right of the line the task "
+            "has not been trained on: zero-shot.",
+        ),
+        (
+            "replay",
+            figures.replay(benchmark),
+            "Share of each task in what the replay holds and in what is drawn from "
+            "it, mean over seeds.",
+        ),
+        (
+            "drawn",
+            figures.arrivals(benchmark),
+            "How often each episode was drawn from the replay over the whole run, "
+            "from the first episode to the newest, mean over seeds. The colour "
+            "says which task was being trained when it was drawn.",
+        ),
     ]
-    return found
+
+
+def _told(benchmarks: Sequence[report_results.Benchmark]) -> list[str]:
+    """What any run on them, finished or not, has been measured in."""
+    methods = [m for benchmark in benchmarks for m in benchmark.methods.values()]
+    runs = [run for m in methods for run in (*m.finished, *m.unfinished)]
+    return [
+        signal
+        for signal, metric in report_results.SIGNALS.items()
+        if any(run.curves(metric) for run in runs)
+    ]
 
 
 if __name__ == "__main__":

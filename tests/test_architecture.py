@@ -68,7 +68,10 @@ BASE = 1  # rank of what knows neither TensorFlow nor an environment library
 ENVS = 2
 
 # Reached when a script starts: --help and a mistyped flag do not wait for TensorFlow.
-LIGHT = ("dreamerv2.cli", "dreamerv2.phases", "dreamerv2.rundir", "dreamerv2.tasks")
+LIGHT = (
+    *("dreamerv2.cli", "dreamerv2.phases", "dreamerv2.rundir", "dreamerv2.tasks"),
+    "dreamerv2.report",
+)
 LAZY = {"common.dashboards": {"tensorflow", "wandb", "PIL"}}
 HEAVY = {"tensorflow", "tensorflow_probability", "tf_keras", "keras"}
 SUITES = {

@@ -9,6 +9,7 @@ import dummies
 import numpy as np
 import pytest
 
+from common import report_replay, report_results, report_runs
 from dreamerv2 import evaluation, loop, phases, run, rundir
 
 pytestmark = pytest.mark.tf
@@ -343,6 +344,29 @@ def test_every_evaluation_tells_what_is_known_and_what_was_lost(
     switch = -(-40 // envs) * envs  # where the first task has ended
     for line in evaluated:
         assert ("cl_forgetting" in line) == (line["step"] >= switch)
+
+
+def test_a_report_says_of_a_run_what_the_run_says_itself(tmp_path):
+    near = functools.partial(dummies.Walk, goal=3)
+    settings = {"eval_every": 15, "eval_eps": 4, "envs": 2}
+    lines = dummies.run(tmp_path, dummies.Tapes(2, near), **settings)
+    (run,), left_out = report_runs.load([tmp_path])
+    assert not (left_out or run.fault) and run.trained == ("walk0", "walk1")
+    (benchmark,) = report_results.evaluate([run])
+    ((_, method),) = benchmark.methods.items()
+    for name in ("performance", "forgetting"):
+        value = method.table["success"][name].mean
+        assert value == pytest.approx(lines[-1][f"cl_{name}"])
+    held = report_replay.held([run])
+    last = [line for line in lines if "er_steps_1" in line][-1]
+    share = last["er_steps_1"] / last["loaded_steps"]
+    assert held.shares[1, -1] == pytest.approx(share)
+    drawn = report_replay.arrivals([run])
+    assert drawn.ends[-1] == last["total_episodes"]
+    windows = (drawn.windows * np.diff(drawn.edges)).sum()
+    assert windows == pytest.approx(
+        last["drawn_task_0"] + last["drawn_task_1"], rel=0.1
+    )
 
 
 def test_what_the_replay_holds_and_what_is_drawn_is_told(tmp_path):

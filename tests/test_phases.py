@@ -62,3 +62,11 @@ def test_a_phase_that_was_overshot_is_over():
 def test_a_schedule_without_steps_is_refused(steps, repeats):
     with pytest.raises(ValueError, match="at least one step.*num_task_repeats"):
         phases.Schedule(steps, repeats)
+
+
+def test_the_last_records_of_phases_are_at_frames_of_whole_steps():
+    schedule = phases.Schedule([10, 7], 2)
+    assert schedule.logged_ends(1, 1) == [(0, 10), (1, 17), (0, 27), (1, 34)]
+    assert schedule.logged_ends(4, 2) == [(0, 24), (1, 40), (0, 56), (1, 72)]
+    with pytest.raises(ValueError, match="envs is 0"):
+        schedule.logged_ends(0, 1)

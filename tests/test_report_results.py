@@ -47,6 +47,12 @@ def test_methods_and_seeds_come_from_the_configuration_not_from_the_folder(tmp_p
     assert (run.method, run.seed) == ("rs", "4")
 
 
+def test_without_a_tag_folders_name_the_method_but_not_the_seed(tmp_path):
+    fake_runs.write(tmp_path / "pong" / "dv2" / "3", "", 7)
+    (run,) = load(tmp_path)
+    assert (run.method, run.seed) == ("dv2", "7")
+
+
 def test_ends_are_told_in_frames(tmp_path):
     fake_runs.write(tmp_path, "a_s0", envs=3, action_repeat=4, steps=100)
     (run,) = load(tmp_path)
@@ -199,21 +205,24 @@ def test_the_interquartile_mean_of_performance_is_over_runs_and_tasks(tmp_path):
     assert found.iqm == continual_metrics.interquartile_mean(scores.mean(axis=1))
     nan = report_results.aggregate("performance", np.array([[np.nan, 1.0]]))
     assert np.isnan([nan.mean, nan.iqm, nan.low]).all()
+    one = report_results.aggregate("performance", np.array([[0.2, 0.4]]))
+    assert (one.mean, one.iqm) == pytest.approx((0.3, 0.3))
+    assert np.isnan([one.std, one.low, one.high]).all()
 
 
 def test_with_two_rounds_forgetting_counts_from_the_last_training(tmp_path):
-    def value(task, step):
-        return {100: 0.9, 200: 0.8, 300: 0.6, 400: 0.5}.get(step, 0.1) if task else 0.0
-
-    fake_runs.write(tmp_path, "a_s0", value=value, num_task_repeats=2)
+    ends = ({100: 0.9, 300: 0.6, 400: 0.2}, {200: 0.8, 300: 0.7, 400: 0.5})
+    value = {"value": lambda task, step: ends[task].get(step, 0.1)}
+    fake_runs.write(tmp_path, "a_s0", num_task_repeats=2, **value)
     fake_runs.write(tmp_path, "one_s0", tasks=[A], value=lambda *_: 0.0)
     fake_runs.write(tmp_path, "two_s0", tasks=[B], value=lambda *_: 0.5)
     benchmark, *_ = evaluate(tmp_path)
     method = benchmark.methods["a"]
-    assert method.table["success"]["forgetting"].mean == 0.0
+    forgetting = method.table["success"]["forgetting"].mean
+    assert forgetting == pytest.approx((0.6 - 0.2) / 2)
     assert method.matrices["success"].shape == (1, 5, 2)
-    area = (9 * 0.1 + 0.8) / 10  # of the second task while it is trained first
-    expected = (0.0 + (area - 0.5) / (1 - 0.5)) / 2
+    areas = (9 * 0.1 + 0.9) / 10, (9 * 0.1 + 0.8) / 10  # in the first round
+    expected = (areas[0] + (areas[1] - 0.5) / (1 - 0.5)) / 2
     transfer = method.table["success"]["forward_transfer"].mean
     assert transfer == pytest.approx(expected)
 
