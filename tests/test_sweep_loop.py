@@ -386,7 +386,7 @@ def test_the_table_has_what_runs_first_and_fits_the_terminal(make):
         "6 trials: 1 finished, 3 waiting, 1 running, 1 failed, 26% of 360 steps"
     )
     assert [line.split()[0] for line in lines[1:]] == ["d_s0", "c_s0", "b_s0", "..."]
-    assert "and 3 more" in lines[-1] and "25%" in lines[2]
+    assert "and 3 more" in lines[-1] and " 25%" in lines[2]
     assert len(sweep_table.table(statuses)) == 7
 
 
@@ -454,6 +454,8 @@ def test_a_sweep_that_is_finished_needs_no_ray_and_ends_with_the_report(
     assert sweep.main([str(tmp_path / "sweep.yaml")]) == 0
     logs = str(tmp_path / "logs")
     assert calls == [([logs], os.path.join(logs, "report"))]
+    copy = tmp_path / "logs" / "sweep.yaml"
+    assert copy.read_text() == (tmp_path / "sweep.yaml").read_text()
     assert "0 of 1 trials" in (output := capsys.readouterr().out)
     assert "the page" in output
 
