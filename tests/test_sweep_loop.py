@@ -315,13 +315,18 @@ def test_a_process_prints_to_the_log_of_its_trial_and_tells_how_it_ended(make):
             assert end.splitlines()[-1].endswith("the power has failed")
 
 
-def test_a_process_saves_when_it_is_stopped(make, monkeypatch):
+def test_a_process_hears_signals_and_saves_when_it_is_stopped(make, monkeypatch):
     monkeypatch.setenv("DUMMY_PAUSE", "0.05")
     plan = make({"a": GOOD})
     process = sweep_process.Process(job(plan.trials[0], plan))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # as Ray does
     process.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     while sweep_state.seen_step(plan.trials[0].folder) < 5:
         assert process.wait(0.05) is None
+    pid = (plan.trials[0].folder / rundir.LOCK).read_text()
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    assert int(status.partition("SigBlk:")[2].split()[0], 16) == 0
     process.stop()
     outcome = process.wait(60)
     assert outcome.code == 0 and 5 <= outcome.saved < 60 and not outcome.finished
