@@ -195,8 +195,9 @@ def test_a_shipped_sweep_has_commands_that_its_script_understands(
     if "minihack" in path.read_text():
         pytest.importorskip("minihack")
     monkeypatch.chdir(ROOT)
-    assert sweep.main([str(path), "--dry_run", "--logdir", str(tmp_path)]) == 0
     plan = sweep_plan.make(path, str(tmp_path))
+    monkeypatch.setattr(sweep_plan, "make", lambda *args: plan)
+    assert sweep.main([str(path), "--dry_run", "--logdir", str(tmp_path)]) == 0
     lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == len(plan.trials) > 5
     module = sweep_plan._load(plan.script)
