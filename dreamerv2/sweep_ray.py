@@ -138,7 +138,7 @@ class Attempt:
             raise OSError(str(error.cause)) from error
         except ray.exceptions.RayError as error:
             # The last line says why: a machine that is gone, a module that is missing.
-            raise Lost(str(error).strip().splitlines()[-1].strip(" .")) from error
+            raise Lost(str(error).strip().splitlines()[-1].strip("\t .")) from error
         if isinstance(result, str):
             self.host = result
         elif result is not None:
