@@ -1,102 +1,157 @@
-"""Measures the agent's update: start, first update, median update, peak memory.
+"""Measures the agent's update: start, tracing, first update, median, memory.
 
-    python -m benchmarks.update --size full
-    python -m benchmarks.update --size small --set expl_behavior=Plan2Explore
+    python -m benchmarks.update --size small full --plan2explore
+    python -m benchmarks.update --actions continuous --json out.json
+    python -m benchmarks.update --vary precision=bfloat16 jit_compile=True
+    python -m benchmarks.update --against benchmarks/adapters/original.py \
+        --python ~/venv/original/bin/python
+    python -m benchmarks.update --against benchmarks/adapters/ours.py --path ../old
 
-Each call is one process, so that start and memory mean something. `full` has the
+A batch is 16 x 50 frames of 64x64x3 and seven actions, the horizon 15. `full` has the
 defaults of configs.yaml; `small` has deter and hidden 200, CNN depth 16 and heads of
-2 x 200. A batch is 16 x 50 frames of 64x64x3, the horizon 15.
+2 x 200. Each column of a table is a process of its own; they are started one after the
+other and then take one update each, round by round (benchmarks/inturn.py). Lines:
+
+    weights, million               of all networks, Plan2Explore's included
+    tracing, s                     building the graph of an update, nothing run
+    first update, s                without the tracing, where that can be done apart
+    start to end of it, s          from the start of the process
+    second update, s               where an implementation may trace once more
+    update, median s               of the rounds after those two
+    update, least s                the quickest of them
+    update, median CPU s           of all threads
+    peak memory, GB                resident, of the process
+
+Brackets hold the ratio to the first column: of updates the median over rounds.
+`--against` takes any implementation for which there is an adapter; benchmarks/host.py
+says how to write one.
 """
 
 import argparse
+import contextlib
+import dataclasses
 import json
-import resource
-import time
+import statistics
+from typing import Any
 
-STARTED = time.perf_counter()  # before TensorFlow is imported
+from benchmarks import cases, inturn
 
-import numpy as np  # noqa: E402
-
-from common import specs, tfutils  # noqa: E402
-from dreamerv2 import agent as agent_lib  # noqa: E402
-from dreamerv2 import blocks  # noqa: E402
-
-SIZES = {
-    "full": {},
-    "small": {
-        "rssm": {"deter": 200, "hidden": 200},
-        r"(encoder|decoder)\.cnn_depth": 16,
-        r"(.*_head|actor|critic)\.layers": 2,
-        r"(.*_head|actor|critic)\.units": 200,
-    },
-}
-BATCH, LENGTH, ACTIONS = 16, 50, 7
+MEDIAN, CPU = "update, median s", "update, median CPU s"
 
 
-def make_batch(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Returns a batch of noise; what is in it does not change the time it takes."""
-    shape = (BATCH, LENGTH)
-    action = np.eye(ACTIONS, dtype=np.float32)[rng.integers(ACTIONS, size=shape)]
-    flags = ("is_first", "is_last", "is_terminal")
-    return {
-        "image": rng.integers(0, 256, (*shape, 64, 64, 3), np.uint8),
-        "action": action,
-        "reward": rng.random(shape, np.float32),
-        **{flag: np.zeros(shape, bool) for flag in flags},
+@dataclasses.dataclass
+class Column:
+    """A process and what was measured of it."""
+
+    worker: inturn.Worker
+    case: cases.Case
+    start: dict[str, float | None]  # figures of the first two updates
+    wall: list[float] = dataclasses.field(default_factory=list)
+    cpu: list[float] = dataclasses.field(default_factory=list)
+    memory: float = 0.0  # bytes
+
+    def update(self) -> None:
+        """Takes and notes one update."""
+        reply = self.worker.run()
+        self.wall += reply["wall"]
+        self.cpu.append(reply["cpu"])
+        self.memory = reply["memory"]
+
+    @property
+    def figures(self) -> dict[str, float | None]:
+        """The column of the table."""
+        return {
+            **self.start,
+            MEDIAN: statistics.median(self.wall),
+            "update, least s": min(self.wall),
+            CPU: statistics.median(self.cpu),
+            "peak memory, GB": self.memory / 1e9,
+        }
+
+
+def start(worker: inturn.Worker, case: cases.Case) -> Column:
+    """Takes the first two updates of a process."""
+    worker.make("update", case)
+    tracing = worker.trace()
+    first, since = worker.run(), worker.age
+    second = worker.run()
+    weights = first["info"].get("weights")
+    figures = {
+        "weights, million": weights and weights / 1e6,
+        "tracing, s": tracing,
+        "first update, s": first["wall"][0],
+        "start to end of it, s": since,
+        "second update, s": second["wall"][0],
     }
+    return Column(worker, case, figures)
 
 
-def measure(size: str, settings: dict[str, str], rounds: int) -> dict[str, float]:
-    """Returns seconds (and GB) of a process that updates an agent `rounds` times."""
-    tfutils.setup()
-    config = blocks.defaults.update(SIZES[size], settings)
-    agent = agent_lib.Agent(
-        config,
-        {"image": specs.ArraySpec((64, 64, 3), np.dtype(np.uint8))},
-        specs.ActionSpec(ACTIONS, discrete=True),
-    )
-    batch, state, wall, cpu = make_batch(np.random.default_rng(0)), None, [], []
-    for _ in range(rounds + 1):
-        start, start_cpu = time.perf_counter(), time.process_time()
-        state, metrics = agent.train(batch, state, step=0)
-        float(metrics["model_loss"])
-        wall.append(time.perf_counter() - start)
-        cpu.append(time.process_time() - start_cpu)
-        if len(wall) == 1:
-            since_start = time.perf_counter() - STARTED
-    observation = {"image": batch["image"][:1, 0], "is_first": np.array([True])}
-    policy_state, acts = None, []
-    for _ in range(50):
-        start = time.perf_counter()
-        _, policy_state = agent.policy(
-            observation, policy_state, step=0, exploring=np.array([True])
-        )
-        acts.append(time.perf_counter() - start)
-    return {
-        "start to end of first update, s": since_start,
-        "update, median s": float(np.median(wall[1:])),
-        "update, least s": min(wall[1:]),
-        "update, median CPU s": float(np.median(cpu[1:])),
-        "policy step, median ms": 1e3 * float(np.median(acts[10:])),
-        "peak memory, GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
-    }
+def measure(variants: list[cases.Variant], rounds: int) -> dict[str, Column]:
+    """Measures variants in turn; returns columns by name."""
+    columns: dict[str, Column] = {}
+    with contextlib.ExitStack() as stack:
+        for variant in variants:
+            worker = stack.enter_context(inturn.Worker(variant.source))
+            columns[worker.name + variant.suffix] = start(worker, variant.case)
+        for name in inturn.rounds(rounds, list(columns)):
+            columns[name].update()
+    return columns
+
+
+def ratios(columns: dict[str, Column]) -> dict[str, dict[str, float]]:
+    """Returns the ratio of each figure to the first column's."""
+    first = next(iter(columns.values()))
+    found = {}
+    for name, column in columns.items():
+        found[name] = {
+            figure: value / first.figures[figure]
+            for figure, value in column.figures.items()
+            if column is not first and value and first.figures[figure]
+        }
+        if column is not first:
+            found[name][MEDIAN] = inturn.ratio(column.wall, first.wall)
+            found[name][CPU] = inturn.ratio(column.cpu, first.cpu)
+    return found
+
+
+def report(columns: dict[str, Column]) -> list[dict[str, Any]]:
+    """Returns what `--json` writes of each column."""
+    quotients = ratios(columns)
+    return [
+        {
+            "name": name,
+            "case": column.case,
+            "versions": column.worker.versions,
+            "figures": column.figures,
+            "ratios": quotients[name],
+            "wall": column.wall,
+            "cpu": column.cpu,
+        }
+        for name, column in columns.items()
+    ]
 
 
 def main() -> None:
-    """Prints one line for each figure."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--size", choices=SIZES, default="full")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--json", metavar="FILE")
-    args = parser.parse_args()
-    settings = dict(pair.split("=", 1) for pair in args.set)
-    result = measure(args.size, settings, args.rounds)
-    for name, value in result.items():
-        print(f"{name:32} {value:8.3f}")
+    """Prints one table for each size and kind of actions."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    kinds = ("discrete", "continuous")
+    parser.add_argument("--actions", nargs="+", choices=kinds, default=["discrete"])
+    cases.add_flags(parser)
+    args = cases.parse(parser)
+    results: list[dict[str, Any]] = []
+    for size in args.size:
+        for actions in args.actions:
+            case = cases.make_case(size, actions == "discrete", args.settings)
+            columns = measure(cases.variants(args, case), args.rounds)
+            figures = {name: column.figures for name, column in columns.items()}
+            print(f"\n{size}, {actions} actions, {args.rounds} rounds in turn")
+            print(inturn.table(figures, ratios(columns)), flush=True)
+            results += report(columns)
     if args.json:
-        with open(args.json, "w") as file:
-            json.dump({"size": args.size, **settings, **result}, file, indent=2)
+        content = {**cases.circumstances(), "columns": results}
+        args.json.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":

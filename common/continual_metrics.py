@@ -8,78 +8,20 @@ interval's start, before the first step on the task, is not part of it.
 
 The definitions are those of Kessler et al., "The Effectiveness of World Models for
 Continual Reinforcement Learning" (CoLLAs 2023). Its tables clip negative returns to 0,
-which `clip_negative` does here.
+which `clip_negative` does here. Each metric is a mean over tasks; `task_*` gives the
+terms of it, an array [T].
 """
 
-import json
-import logging
-import os
-import pathlib
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
 
-_LOG = logging.getLogger(__name__)
+from common import evaluations
 
-
-@dataclass(frozen=True)
-class Curve:
-    """Evaluations of one task over a run.
-
-    Attributes:
-      steps: [n] increasing environment steps of the whole run.
-      values: [n] mean return or success rate at these steps.
-
-    Raises:
-      ValueError: the lengths differ, there are none, or the steps do not increase.
-    """
-
-    steps: np.ndarray
-    values: np.ndarray
-
-    def __post_init__(self) -> None:
-        steps = np.asarray(self.steps, np.int64)
-        values = np.asarray(self.values, np.float64)
-        if steps.shape != values.shape or steps.ndim != 1 or not steps.size:
-            raise ValueError(
-                f"A curve needs as many steps as values, at least one, in a row; "
-                f"got shapes {steps.shape} and {values.shape}."
-            )
-        if (np.diff(steps) <= 0).any():
-            raise ValueError(f"The steps of a curve have to increase: {steps}.")
-        object.__setattr__(self, "steps", steps)
-        object.__setattr__(self, "values", values)
-
-    def at(self, step: float) -> float:
-        """p(step), the value of the last evaluation at or before `step`.
-
-        Raises:
-          ValueError: there is none.
-        """
-        index = np.searchsorted(self.steps, step, side="right") - 1
-        if index < 0:
-            raise ValueError(
-                f"No evaluation at or before step {step}; the first is at "
-                f"step {self.steps[0]}."
-            )
-        return float(self.values[index])
-
-    def mean(self, start: float, end: float) -> float:
-        """AUC, the mean of the evaluations in (start, end].
-
-        Raises:
-          ValueError: there is none.
-        """
-        inside = (self.steps > start) & (self.steps <= end)
-        if not inside.any():
-            raise ValueError(
-                f"No evaluation in ({start}, {end}]; they are at {self.steps}."
-            )
-        return float(self.values[inside].mean())
+Curves = Sequence[evaluations.Curve]
+References = Sequence[evaluations.Curve | Curves]
 
 
 class MeanStd(NamedTuple):
@@ -98,7 +40,7 @@ class Interval(NamedTuple):
 
 
 def average_performance(
-    curves: Sequence[Curve], ends: Sequence[float], clip_negative: bool = False
+    curves: Curves, ends: Sequence[float], clip_negative: bool = False
 ) -> float:
     """Mean over k of p_k(e_T): what is known at the end of the run.
 
@@ -110,30 +52,41 @@ def average_performance(
     Raises:
       ValueError: counts differ, the ends do not increase, or an evaluation is missing.
     """
+    return float(np.mean(task_performance(curves, ends, clip_negative)))
+
+
+def task_performance(
+    curves: Curves, ends: Sequence[float], clip_negative: bool = False
+) -> np.ndarray:
+    """p_k(e_T) of each task; see `average_performance`."""
     curves, ends = _prepare(curves, ends, clip_negative)
-    return float(np.mean([curve.at(ends[-1]) for curve in curves]))
+    return np.array([curve.at(ends[-1]) for curve in curves])
 
 
 def average_forgetting(
-    curves: Sequence[Curve], ends: Sequence[float], clip_negative: bool = False
+    curves: Curves, ends: Sequence[float], clip_negative: bool = False
 ) -> float:
     """Mean over k of p_k(e_k) - p_k(e_T): what was lost since each task ended.
 
     The last task contributes 0; negative forgetting is a gain. Arguments and errors as
     in `average_performance`.
     """
+    return float(np.mean(task_forgetting(curves, ends, clip_negative)))
+
+
+def task_forgetting(
+    curves: Curves, ends: Sequence[float], clip_negative: bool = False
+) -> np.ndarray:
+    """p_k(e_k) - p_k(e_T) of each task; see `average_forgetting`."""
     curves, ends = _prepare(curves, ends, clip_negative)
-    lost = [
-        curve.at(end) - curve.at(ends[-1])
-        for curve, end in zip(curves, ends, strict=True)
-    ]
-    return float(np.mean(lost))
+    pairs = zip(curves, ends, strict=True)
+    return np.array([curve.at(end) - curve.at(ends[-1]) for curve, end in pairs])
 
 
 def forward_transfer(
-    curves: Sequence[Curve],
+    curves: Curves,
     ends: Sequence[float],
-    references: Sequence[Curve],
+    references: References,
     clip_negative: bool = False,
 ) -> float:
     """Mean over k of (AUC_k - AUC_k^ref) / (1 - AUC_k^ref).
@@ -145,27 +98,104 @@ def forward_transfer(
       curves: one for each task, in the order of training.
       ends: e_1 ... e_T, the step at which the training on each task ends.
       references: single-task curves, in the same order; their steps start at 0.
+        Several curves for a task are seeds, whose AUC are averaged.
       clip_negative: counts negative values as 0.
 
     Raises:
       ValueError: counts differ, the ends do not increase, or an evaluation is missing.
     """
+    return float(
+        np.mean(task_forward_transfer(curves, ends, references, clip_negative))
+    )
+
+
+def task_forward_transfer(
+    curves: Curves,
+    ends: Sequence[float],
+    references: References,
+    clip_negative: bool = False,
+) -> np.ndarray:
+    """(AUC_k - AUC_k^ref) / (1 - AUC_k^ref) of each; see `forward_transfer`."""
     area, reference = _areas(curves, ends, references, clip_negative)
-    return _mean_ratio(area - reference, 1.0 - reference)
+    return _ratio(area - reference, 1.0 - reference)
 
 
 def forward_transfer_reference(
-    curves: Sequence[Curve],
+    curves: Curves,
     ends: Sequence[float],
-    references: Sequence[Curve],
+    references: References,
     clip_negative: bool = False,
 ) -> float:
     """Mean over k of (AUC_k - AUC_k^ref) / (1 - AUC_k), as the released script did.
 
     Arguments and errors as in `forward_transfer`; nan if an AUC_k is 1.
     """
+    return float(
+        np.mean(
+            task_forward_transfer_reference(curves, ends, references, clip_negative)
+        )
+    )
+
+
+def task_forward_transfer_reference(
+    curves: Curves,
+    ends: Sequence[float],
+    references: References,
+    clip_negative: bool = False,
+) -> np.ndarray:
+    """(AUC_k - AUC_k^ref) / (1 - AUC_k); see `forward_transfer_reference`."""
     area, reference = _areas(curves, ends, references, clip_negative)
-    return _mean_ratio(area - reference, 1.0 - area)
+    return _ratio(area - reference, 1.0 - area)
+
+
+def task_matrix(
+    curves: Curves, ends: Sequence[float], clip_negative: bool = False
+) -> np.ndarray:
+    """The value of every task before and after the training on each.
+
+    Above the diagonal of the rows 1 ... T stands zero-shot transfer: what is known of a
+    task that was never trained on.
+
+    Args:
+      curves: one for each task in the order of training; further ones, of tasks that
+        are evaluated only, become further columns.
+      ends: the step at which each stretch of training ends, more of them than tasks if
+        the sequence is gone through several times.
+      clip_negative: counts negative values as 0.
+
+    Returns:
+      [1 + len(ends), len(curves)]. Row i is the value at the i-th end. Row 0 is the
+      run's first evaluation, if it comes before the first end: a run is first
+      evaluated after its prefill and first updates, which is as near to "before any
+      training" as there is. nan where there is no evaluation.
+
+    Raises:
+      ValueError: the ends do not increase.
+    """
+    ends = _increasing(ends)
+    curves = [curve.clipped() for curve in curves] if clip_negative else curves
+    matrix = np.full((1 + len(ends), len(curves)), np.nan)
+    for column, curve in zip(matrix.T, curves, strict=True):
+        if curve.steps[0] < ends[0]:
+            column[0] = curve.values[0]
+        for i, end in enumerate(ends):
+            column[1 + i] = curve.at(end) if curve.steps[0] <= end else np.nan
+    return matrix
+
+
+def zero_shot_transfer(matrix: np.ndarray) -> float:
+    """What is known of each task just before its training, beyond the beginning.
+
+    Mean over k > 1 of R[k - 1, k] - R[0, k] for the matrix R of `task_matrix` over T
+    tasks: the forward transfer of Lopez-Paz & Ranzato, "Gradient Episodic Memory"
+    (2017). It needs no references. nan for one task, or if a value is missing.
+
+    Args:
+      matrix: [1 + T or more rows, T or more columns].
+    """
+    count = min(matrix.shape[0] - 1, matrix.shape[1])
+    gains = [matrix[k - 1, k - 1] - matrix[0, k - 1] for k in range(2, count + 1)]
+    return float(np.mean(gains)) if gains else float("nan")
 
 
 def mean_std(values: Sequence[float]) -> MeanStd:
@@ -206,85 +236,58 @@ def stratified_bootstrap(
         raise ValueError(f"Scores have shape {scores.shape}; give [runs, tasks].")
     draws = rng.integers(len(scores), size=(samples, *scores.shape))
     columns = np.arange(scores.shape[1])
-    values = [statistic(scores[rows, columns]) for rows in draws]
+    if statistic is interquartile_mean:  # all at once, which is much faster
+        drawn = scores[draws, columns].reshape(samples, -1)
+        values = scipy.stats.trim_mean(drawn, 0.25, axis=1)
+    else:
+        values = [statistic(scores[rows, columns]) for rows in draws]
     tail = (1.0 - confidence) / 2
     low, high = np.quantile(values, [tail, 1.0 - tail])
     return Interval(float(statistic(scores)), float(low), float(high))
 
 
-def read_evaluations(
-    path: str | os.PathLike, metric: str = "eval_return"
-) -> dict[int, Curve]:
-    """Reads the curves `{metric}_{k}` from a metrics.jsonl.
-
-    Missing values (null) are left out; of several evaluations of a task at one step,
-    the last counts. Lines that are no JSON object are left out with one warning.
-
-    Returns:
-      Task index k -> curve, by rising k; empty if the file has no evaluations.
-
-    Raises:
-      OSError: the file cannot be read.
-    """
-    pattern = re.compile(re.escape(metric) + r"_(\d+)")
-    found: dict[int, dict[int, float]] = {}
-    bad = 0
-    for line in pathlib.Path(path).expanduser().read_bytes().splitlines():
-        try:
-            record = json.loads(line)
-            step = int(record["step"])
-        except (ValueError, KeyError, TypeError):
-            bad += 1
-            continue
-        for key, value in record.items():
-            match = pattern.fullmatch(key)
-            if match and isinstance(value, int | float):
-                found.setdefault(int(match[1]), {})[step] = float(value)
-    if bad:
-        _LOG.warning("%s: left out %d lines that are no records.", path, bad)
-    return {task: _curve(found[task]) for task in sorted(found)}
-
-
-def _curve(points: dict[int, float]) -> Curve:
-    steps = sorted(points)
-    return Curve(np.array(steps), np.array([points[step] for step in steps]))
-
-
 def _prepare(
-    curves: Sequence[Curve], ends: Sequence[float], clip_negative: bool
-) -> tuple[list[Curve], np.ndarray]:
+    curves: Curves, ends: Sequence[float], clip_negative: bool
+) -> tuple[list[evaluations.Curve], np.ndarray]:
     """Checks the counts and the order; clips if asked to."""
-    ends = np.asarray(ends, np.float64)
     if len(curves) != len(ends) or not len(ends):
         raise ValueError(
             f"{len(curves)} curves for {len(ends)} ends; give one of each a task."
         )
-    if (np.diff(ends, prepend=0.0) <= 0).any():
+    clipped = [curve.clipped() for curve in curves] if clip_negative else list(curves)
+    return clipped, _increasing(ends)
+
+
+def _increasing(ends: Sequence[float]) -> np.ndarray:
+    ends = np.asarray(ends, np.float64)
+    if not len(ends) or (np.diff(ends, prepend=0.0) <= 0).any():
         raise ValueError(
             f"The ends of the tasks have to increase from above 0: {ends}."
         )
-    if clip_negative:
-        curves = [Curve(curve.steps, curve.values.clip(min=0.0)) for curve in curves]
-    return list(curves), ends
+    return ends
 
 
 def _areas(
-    curves: Sequence[Curve],
+    curves: Curves,
     ends: Sequence[float],
-    references: Sequence[Curve],
+    references: References,
     clip_negative: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """AUC_k and AUC_k^ref, each [T]."""
     curves, ends = _prepare(curves, ends, clip_negative)
-    references, _ = _prepare(references, ends, clip_negative)
+    if len(references) != len(ends):
+        raise ValueError(
+            f"{len(references)} references for {len(ends)} ends; give one a task."
+        )
     starts = np.concatenate([[0.0], ends[:-1]])
     area, reference = [], []
-    for curve, single, start, end in zip(curves, references, starts, ends, strict=True):
+    for curve, seeds, start, end in zip(curves, references, starts, ends, strict=True):
         area.append(curve.mean(start, end))
-        reference.append(single.mean(0.0, end - start))
+        seeds = [seeds] if isinstance(seeds, evaluations.Curve) else seeds
+        seeds = [seed.clipped() for seed in seeds] if clip_negative else seeds
+        reference.append(np.mean([seed.mean(0.0, end - start) for seed in seeds]))
     return np.array(area), np.array(reference)
 
 
-def _mean_ratio(above: np.ndarray, below: np.ndarray) -> float:
-    below = np.where(below == 0.0, np.nan, below)
-    return float(np.mean(above / below))
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    return above / np.where(below == 0.0, np.nan, below)

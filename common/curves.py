@@ -1,10 +1,11 @@
 """Learning curves of many runs: read from their logs, named, sorted by task and method.
 
 Every metrics.jsonl below a folder is one run. Its tasks, method and seed come from the
-tasks.json and config.yaml beside it and from its place:
-`.../task/method/seed/metrics.jsonl`, or `.../tag/metrics.jsonl` where the method is the
-tag without its seed (`rs_s3_1M` -> `rs_1M`; if nothing is left, as of `s3`, the folder
-above names it). Runs of one name whose configurations differ are different methods.
+tasks.json and config.yaml beside it: the method is the tag without its seed
+(`rs_s3_1M` -> `rs_1M`; if nothing is left, as of `s3`, the folder above names it).
+Without a configuration or a tag its place says it, `.../task/method/seed/metrics.jsonl`
+or `.../tag/metrics.jsonl`. Runs of one name whose configurations differ are different
+methods.
 
 `common.bands` joins the curves of a method's seeds, `common.scores` knows published
 ones and what is said over many tasks.
@@ -28,9 +29,10 @@ from common import config as config_lib
 _LOG = logging.getLogger(__name__)
 
 # Keys of the configuration that do not make another method.
-_NO_METHOD = re.compile(
+NO_METHOD = re.compile(
     r"logdir|tag|seed|task|tasks|num_tasks|env|steps|(log|eval|checkpoint|wandb)[_.].*"
-    r"|resume|overwrite|force|envs_parallel|unroll|jit|jit_compile"
+    r"|cl|cl_small|resume|overwrite|force|envs_parallel|unroll|jit|jit_compile|devices"
+    r"|deterministic|del_exp_replay|replay\.cache|replay\.keep_evicted"
 )
 ALL_TASKS = "all_tasks"  # stands for the task of a metric over several
 _SEED = re.compile(r"(?:^|(?<=[_-]))(?:s|seed[_-]?)(\d+)(?:[_-]|$)")
@@ -42,10 +44,12 @@ class Log(NamedTuple):
     Attributes:
       series: metric -> points [n, 2], x rising; of several at one x the last counts.
       keys: names of all metrics in the file, also of those that were not asked for.
+      last: the largest x of all records; 0 if there are none.
     """
 
     series: dict[str, np.ndarray]
     keys: frozenset[str]
+    last: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,10 @@ class Curve(NamedTuple):
 
 
 def load_runs(
-    indirs: Iterable[str | os.PathLike], xaxis: str = "step", metric: str | None = None
+    indirs: Iterable[str | os.PathLike],
+    xaxis: str = "step",
+    metric: str | None = None,
+    wanted: re.Pattern | None = None,
 ) -> list[Run]:
     """Reads every metrics.jsonl below the folders; unusable files cause a warning.
 
@@ -114,8 +121,10 @@ def load_runs(
       xaxis: the metric along the x axis; lines without it are passed over.
       metric: keeps only this metric and `{metric}_{k}` (and `task`); None keeps all,
         which takes the memory of the logs.
+      wanted: keeps the metrics with these names instead.
     """
-    wanted = None if metric is None else re.compile(rf"{re.escape(metric)}(_\d+)?|task")
+    if metric is not None:
+        wanted = re.compile(rf"{re.escape(metric)}(_\d+)?|task")
     paths: dict[pathlib.Path, None] = {}
     for indir in indirs:
         found = sorted(pathlib.Path(indir).expanduser().rglob("metrics.jsonl"))
@@ -139,7 +148,7 @@ def read_log(
     """
     series: dict[str, dict[float, float]] = {}
     keys: set[str] = set()
-    bad = []
+    bad, last = [], 0.0
     try:
         lines = path.read_bytes().splitlines()
     except OSError as error:
@@ -155,6 +164,7 @@ def read_log(
             continue
         keys.update(record)
         if _is_number(x := record.get(xaxis)):
+            last = max(last, float(x))
             for key, value in record.items():
                 if (not wanted or wanted.fullmatch(key)) and _is_number(value):
                     series.setdefault(key, {})[float(x)] = float(value)
@@ -164,7 +174,7 @@ def read_log(
     if not keys:
         _LOG.warning("%s: holds no records.", path)
     points = {key: np.array(sorted(found.items())) for key, found in series.items()}
-    return Log(points, frozenset(keys))
+    return Log(points, frozenset(keys), last)
 
 
 def _is_number(value: object) -> bool:
@@ -173,23 +183,28 @@ def _is_number(value: object) -> bool:
 
 def _describe(path: pathlib.Path, log: Log, known: dict[str, dict]) -> Run:
     """Names a run by its configuration and its folders."""
-    *_, above, parent, last = ("", "", *path.parts[:-1])
     settings = _settings(path.with_name("config.yaml"), known)
-    if last.isdigit():
-        task, method, seed = above, parent, last
-    else:
-        match = _SEED.search(last)
-        seed = match[1] if match else ""
-        method = (
-            _SEED.sub("", last).strip("_-") or _SEED.sub("", parent).strip("_-") or last
-        )
-        task = ""
+    task, method, seed = _name(path, settings)
     tasks = _noted(path) or tuple(map(str, settings.get("tasks", ())))
     task = str(settings.get("task", task))
     if not tasks and not settings.get("cl"):
         tasks = (task,) if task else (method,)
     seed = seed or str(settings.get("seed", ""))
     return Run(path, method, seed, tasks, log, settings)
+
+
+def _name(path: pathlib.Path, settings: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Task, method and seed of a run, each empty if it is not known."""
+    *_, above, parent, last = ("", "", *path.parts[:-1])
+    tag = str(settings.get("tag", ""))
+    tag = "" if tag.isdigit() else tag
+    if last.isdigit() and not tag:
+        return above, parent, last
+    word = tag or last
+    match = _SEED.search(word)
+    seed = match[1] if match and not tag else ""  # the configuration knows better
+    left = (_SEED.sub("", name).strip("_-") for name in (word, parent))
+    return "", next(filter(None, left), word), seed
 
 
 def _noted(path: pathlib.Path) -> tuple[str, ...]:
@@ -234,7 +249,7 @@ def _split_methods(runs: list[Run]) -> list[Run]:
             for key, value in run.settings.items():
                 values.setdefault(key, set()).add(str(value))
         keys = [key for key in values if len(values[key]) > 1]
-        differing = [key for key in keys if not _NO_METHOD.fullmatch(key)]
+        differing = [key for key in keys if not NO_METHOD.fullmatch(key)]
         if differing:
             _LOG.warning(
                 "Runs called %r differ in %s; each gets a line of its own.",

@@ -1,5 +1,6 @@
 """Steps environments with a policy and tells the listeners what happened."""
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,16 +77,18 @@ class Driver:
         """Finishes so many episodes [N] of each environment, no more and no fewer.
 
         Which episodes are played is thus known beforehand, however long they are. An
-        environment that has played its own stands still: the policy goes on seeing its
-        last observation, what it answers is not done.
+        environment that has played its own, or has none to play, stands still: the
+        policy goes on seeing its last observation, what it answers is not done.
 
         Raises:
-          ValueError: If there is not at least one episode for each environment.
+          ValueError: If the counts are not one for each environment, or one that has
+            not been reset has none to play.
         """
-        if len(episodes) != len(self._envs) or min(episodes) < 1:
+        least = [0 if tran else 1 for tran in self._last]
+        if len(episodes) != len(least) or any(map(operator.lt, episodes, least)):
             raise ValueError(
                 f"episodes is {list(episodes)}; each of the {len(self._envs)} "
-                "environments must play at least one."
+                "environments must play at least one, or none if it has been reset."
             )
         left = list(episodes)
         while any(left):

@@ -77,6 +77,10 @@ class Episode:
         """Transitions `number * BLOCK` and following, decoded (read-only arrays)."""
         return self.layout.unpack(self.blocks[number])
 
+    def __getitem__(self, key: str) -> np.ndarray:
+        """All transitions of one key, decoded to an array [total, ...]."""
+        return np.concatenate([self.layout.unpack(b)[key] for b in self.blocks])
+
     def arrays(self) -> dict[str, np.ndarray]:
         """All transitions, decoded to arrays [total, ...]."""
         blocks = [self.layout.unpack(block) for block in self.blocks]

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from common import episodes, retention, sampling
+from common import episodes, retention, sampling, tally
 
 
 class Holding:
@@ -30,6 +30,8 @@ class Holding:
         self._sampling = sampling
         self._steps = 0
         self._tasks: collections.Counter[int] = collections.Counter()
+        self._task_steps: collections.Counter[int] = collections.Counter()
+        self._drawn = tally.Tally()
         self._total_episodes = 0
         self._total_steps = 0
 
@@ -57,9 +59,15 @@ class Holding:
         for episode in loaded:
             self._admit(episode)
 
-    def draw(self, unfinished: Sequence[episodes.Episode] = ()) -> episodes.Episode:
+    def draw(
+        self, unfinished: Sequence[episodes.Episode] = (), counted: bool = True
+    ) -> episodes.Episode:
         """One episode of those held and the unfinished ones; LookupError if none."""
-        return self._sampling.draw(unfinished)
+        episode = self._sampling.draw(unfinished)
+        if counted:
+            index = episode.index if episode.index >= 0 else self.next_index
+            self._drawn.add(episode.task, index)
+        return episode
 
     def stats(self) -> dict[str, int]:
         """The counters that `Replay.stats` describes."""
@@ -72,6 +80,12 @@ class Holding:
         tasks = sorted(self._tasks.items())
         return counts | {f"er_task_{task}": count for task, count in tasks}
 
+    def shares(self, arrival: bool = False) -> dict[str, int]:
+        """The counters that `Replay.shares` describes."""
+        held = {f"er_steps_{k}": self._task_steps[k] for k in sorted(self._tasks)}
+        drawn = self._drawn.by_task()
+        return held | drawn | (self._drawn.by_arrival() if arrival else {})
+
     def get_state(self) -> dict[str, Any]:
         """JSON-able state; the episodes by their names."""
         return {
@@ -83,6 +97,7 @@ class Holding:
             "strategies": self._strategies(),
             "retention": self._retention.get_state(),
             "sampling": self._sampling.get_state(),
+            "drawn": self._drawn.get_state(),
         }
 
     def set_state(
@@ -104,6 +119,7 @@ class Holding:
             _report_missing(missing, of=len(state["held"]))
         self.episodes, self._steps = {}, 0
         self._tasks = collections.Counter({task: 0 for task in state["tasks"]})
+        self._task_steps.clear()
         for name in state["held"]:
             if name in by_name:
                 self._hold(by_name[name])
@@ -112,6 +128,8 @@ class Holding:
         self.next_index = state["next_index"]
         self._total_episodes = state["total_episodes"]
         self._total_steps = state["total_steps"]
+        if "drawn" in state:  # not in those of older versions
+            self._drawn.set_state(state["drawn"])
 
     def _admit(self, episode: episodes.Episode) -> list[episodes.Episode]:
         """Holds a newcomer as far as it is let in; returns what leaves."""
@@ -134,12 +152,14 @@ class Holding:
         self.episodes[episode.index] = episode
         self._steps += episode.steps
         self._tasks[episode.task] += 1
+        self._task_steps[episode.task] += episode.steps
 
     def _forget(self, index: int) -> episodes.Episode:
         victim = self.episodes.pop(index)
         self._sampling.remove(index)
         self._steps -= victim.steps
         self._tasks[victim.task] -= 1
+        self._task_steps[victim.task] -= victim.steps
         return victim
 
     def _strategies(self) -> list[str]:

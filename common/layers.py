@@ -136,7 +136,9 @@ class Dense(_Layer):
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Applies the layer."""
-        return self.finish(tf.tensordot(x, self.rows(x.dtype), 1))
+        # On two axes product, bias and activation are one operation on a CPU.
+        y = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), self.rows(x.dtype))
+        return tf.reshape(self.finish(y), [*x.shape[:-1], self.size])
 
     def rows(
         self, dtype: tf.DType, start: int | None = None, stop: int | None = None
@@ -223,8 +225,17 @@ class GRUCell(Module):
 
     def __call__(self, x: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
         """Returns the next state [B, D] of an input [B, I] and a state [B, D]."""
-        parts = tf.matmul(tf.concat([x, state], -1), tf.cast(self._kernel, x.dtype))
-        parts = self._norm(tf.nn.bias_add(parts, tf.cast(self._bias, x.dtype)))
+        parts = tf.matmul(tf.concat([x, state], -1), self.kernel(x.dtype))
+        return self.finish(parts, state)
+
+    def kernel(self, dtype: tf.DType) -> tf.Tensor:
+        """Returns the matrix [I + D, 3 D] that multiplies concat(input, state)."""
+        return tf.cast(self._kernel, dtype)
+
+    def finish(self, parts: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
+        """Returns the next state [B, D], given the product [B, 3 D]."""
+        parts = tf.nn.bias_add(parts, tf.cast(self._bias, parts.dtype))
+        parts = self._norm(parts)
         reset, candidate, update = tf.split(parts, 3, -1)
         candidate = tf.tanh(tf.sigmoid(reset) * candidate)
         update = tf.sigmoid(update + self._UPDATE_BIAS)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from common import layers
+from common import layers, replicas
 
 _BETA1, _BETA2 = 0.9, 0.999
 _SLOTS = {"adam": 2, "nadam": 2, "adamax": 2, "sgd": 0, "momentum": 1}
@@ -89,6 +89,7 @@ class Optimizer(layers.Module):
 
     def scaled(self, loss: tf.Tensor) -> tf.Tensor:
         """Returns what to differentiate; call it inside the gradient tape."""
+        loss = replicas.share(loss)
         return loss * self._scale if self._scale is not None else loss
 
     def reset(self) -> None:
@@ -121,6 +122,7 @@ class Optimizer(layers.Module):
             tf.zeros_like(w) if g is None else tf.convert_to_tensor(g)
             for g, w in zip(grads, self._weights, strict=True)
         ]
+        grads = replicas.total(grads)
         metrics = {f"{self._label}_loss": loss}
         if self._scale is not None:
             grads = [g / self._scale for g in grads]

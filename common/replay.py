@@ -9,6 +9,7 @@ is held), `store` (the folder), `streams` (batches); here they come together.
 """
 
 import dataclasses
+import functools
 import pathlib
 import weakref
 from collections.abc import Mapping
@@ -138,7 +139,7 @@ class Replay:
         self._snapshots.clear()
 
     def stream(
-        self, batch: int, length: int, *, prefetch: bool = False
+        self, batch: int, length: int, *, prefetch: bool = False, counted: bool = True
     ) -> streams.Stream:
         """Endless batches of `batch` rows and `length` transitions.
 
@@ -147,6 +148,7 @@ class Replay:
           length: Transitions of each row.
           prefetch: Choose the next batch when one is handed out, and decode it
             meanwhile: `next` need not wait, but lags one batch behind the replay.
+          counted: Count what it draws in `shares`.
 
         Raises:
           ValueError: Either number is below 1, or the capacity below the length.
@@ -163,8 +165,9 @@ class Replay:
             )
         rng = np.random.default_rng([self._seed, 4, self._streams_made])
         self._streams_made += 1
+        draw = functools.partial(self._draw, counted=counted)
         stream = streams.Stream(
-            self._draw, self._find, self._cache, batch, length, rng, prefetch
+            draw, self._find, self._cache, batch, length, rng, prefetch
         )
         self._streams.add(stream)
         return stream
@@ -183,6 +186,15 @@ class Replay:
             "unwritten_episodes": self._folder.unwritten if self._folder else 0,
             "corrupt_files": self._folder.corrupt if self._folder else 0,
         }
+
+    def shares(self, arrival: bool = False) -> dict[str, int]:
+        """`er_steps_{k}`: steps of task k held; `drawn_task_{k}`: windows drawn of it.
+
+        Args:
+          arrival: Adds the windows drawn by the number of their episode, from the first
+            that arrived to the newest; see `tally.Tally.by_arrival`.
+        """
+        return self._holding.shares(arrival)
 
     @property
     def nbytes(self) -> int:
@@ -277,7 +289,7 @@ class Replay:
     def _find(self, index: int) -> episodes.Episode | None:
         return self._holding.episodes.get(index) or self._opened.get(index)
 
-    def _draw(self, rng: np.random.Generator) -> streams.Window:
+    def _draw(self, rng: np.random.Generator, counted: bool = True) -> streams.Window:
         """Draws an episode, and a window of it."""
         unfinished = self._unfinished() if self._ongoing else []
         if not self._holding.episodes and not unfinished:
@@ -286,7 +298,7 @@ class Replay:
                 f"(replay.minlen) yet; {self._skipped} were shorter. Collect more "
                 "before the first update (prefill), or lower replay.minlen."
             )
-        return self._cut(self._holding.draw(unfinished), rng)
+        return self._cut(self._holding.draw(unfinished, counted), rng)
 
     def _unfinished(self) -> list[episodes.Episode]:
         for worker, builder in self._builders.items():

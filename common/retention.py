@@ -157,7 +157,7 @@ def cosine(points: np.ndarray, point: np.ndarray) -> np.ndarray:
 
 DISTANCES = {"cosine": cosine, "euclid": euclid}
 
-Embedding = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+Embedding = Callable[[episodes.Episode], np.ndarray]
 
 
 class Coverage(Retention):
@@ -180,7 +180,7 @@ class Coverage(Retention):
 
         Args:
           seed: Of the random choice of episodes to compare with.
-          embed: Maps the arrays [T, ...] of an episode to a float32 vector [D].
+          embed: Maps an episode to a float32 vector [D].
           number_of_comparisons: At most that many distances an episode.
           distance: A key of `DISTANCES`.
         """
@@ -209,7 +209,7 @@ class Coverage(Retention):
     def add(self, episode: episodes.Episode) -> bool:
         """Embeds and ranks a newcomer; its embedding is left in `extras`."""
         if "embedding" not in episode.extras:
-            embedding = np.asarray(self._embed(episode.arrays()), np.float32).ravel()
+            embedding = np.asarray(self._embed(episode), np.float32).ravel()
             episode.extras["embedding"] = embedding
         super().add(episode)
         self._place(episode)
@@ -242,9 +242,12 @@ class Coverage(Retention):
     def _rank(self, episode: episodes.Episode) -> float:
         if not self._rows:
             return 0.0
-        count = min(len(self._rows), self._comparisons)
-        rows = self._rng.choice(len(self._rows), count, replace=False, shuffle=False)
-        distances = self._distance(self._points[rows], episode.extras["embedding"])
+        points = self._points[: len(self._rows)]
+        if len(points) > self._comparisons:
+            count = self._comparisons
+            rows = self._rng.choice(len(points), count, replace=False, shuffle=False)
+            points = points[rows]
+        distances = self._distance(points, episode.extras["embedding"])
         return float(np.median(distances))
 
     def _compare_first(self, second: episodes.Episode) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from common import replicas
+
 PRECISIONS = {"32": tf.float32, "16": tf.float16, "bfloat16": tf.bfloat16}
 
 
@@ -35,7 +37,7 @@ def choose_precision(precision: str) -> str:
     return chosen
 
 
-def setup(*, jit: bool = True, deterministic: bool = False) -> str:
+def setup(*, jit: bool = True, deterministic: bool = False, devices: int = 1) -> str:
     """Prepares devices once, before the first tensor is made.
 
     A GPU is used when TensorFlow sees one, with memory growth, so that several runs
@@ -44,9 +46,13 @@ def setup(*, jit: bool = True, deterministic: bool = False) -> str:
     Args:
       jit: Whether graph functions are graphs; False runs them eagerly.
       deterministic: Whether to use deterministic kernels on a GPU too.
+      devices: How many devices share each update.
 
     Returns:
-      One line that names the device and why it was chosen.
+      One line that names what is used and why it was chosen.
+
+    Raises:
+      ValueError: If there are not that many devices.
     """
     tf.config.run_functions_eagerly(not jit)
     gpus = tf.config.list_physical_devices("GPU")
@@ -55,8 +61,20 @@ def setup(*, jit: bool = True, deterministic: bool = False) -> str:
             tf.config.experimental.set_memory_growth(gpu, True)
     if deterministic or not gpus:
         tf.config.experimental.enable_op_determinism()
+    if devices != 1:
+        replicas.find_devices(devices)
+    return _describe_device(len(gpus), devices)
+
+
+def _describe_device(gpus: int, devices: int) -> str:
+    reason = f"because devices is {devices}"
+    if gpus > 1:
+        chosen = "the first" if devices == 1 else devices
+        return f"Device: {chosen} of {gpus} GPUs, {reason}; memory grows on demand."
     if gpus:
-        return f"Device: {len(gpus)} GPU visible to TensorFlow, memory grows on demand."
+        return "Device: GPU, because TensorFlow sees one; memory grows on demand."
+    if devices > 1:
+        return f"Device: {devices} CPU devices, {reason} and TensorFlow sees no GPU."
     if tf.test.is_built_with_cuda():
         docker = " (docker run needs --gpus all)" if _in_docker() else ""
         return f"Device: CPU, because TensorFlow sees no GPU{docker}."

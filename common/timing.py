@@ -14,10 +14,16 @@ class Timer:
     A section may contain sections of other names, but not itself.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Takes a clock that returns seconds."""
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.perf_counter,
+        cpu_clock: Callable[[], float] = time.process_time,
+    ) -> None:
+        """Takes a clock that returns seconds, and one that returns CPU seconds."""
         self._clock = clock
         self._sections: dict[str, _Section] = {}
+        self._clocks = {"total": clock, "cpu": cpu_clock}
+        self._since = {name: clock() for name, clock in self._clocks.items()}
 
     def section(self, name: str) -> "_Section":
         """Returns a context manager whose seconds are added to `name`."""
@@ -27,8 +33,17 @@ class Timer:
         return section
 
     def take(self) -> dict[str, float]:
-        """Returns `{"time_{name}": seconds}` since the last call, and starts anew."""
-        return {f"time_{name}": s.take() for name, s in self._sections.items()}
+        """Returns `{"time_{name}": seconds}` since the last call, and starts anew.
+
+        Besides the sections there are `time_total`, all seconds, and `time_cpu`, those
+        of all threads of this process on a core.
+        """
+        seconds = {f"time_{name}": s.take() for name, s in self._sections.items()}
+        for name, clock in self._clocks.items():
+            now = clock()
+            seconds[f"time_{name}"] = now - self._since[name]
+            self._since[name] = now
+        return seconds
 
 
 class _Section:

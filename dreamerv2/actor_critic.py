@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from common import config as config_lib
-from common import dists, nets, optim, specs, tfutils
+from common import dists, nets, optim, replicas, specs, tfutils
 from common import layers as nn
 from dreamerv2 import losses, rssm, world_model
 
@@ -41,15 +41,15 @@ class StreamNorm(nn.Module):
 
     def __call__(self, x: tf.Tensor) -> tuple[tf.Tensor, Metrics]:
         """Updates the magnitude, and returns the normalised tensor with metrics."""
-        magnitude = tf.reduce_mean(tf.abs(x))
+        magnitude = replicas.mean(tf.reduce_mean(tf.abs(x)))
         magnitude = self._momentum * self._magnitude + (1 - self._momentum) * magnitude
         self._magnitude.assign(magnitude)
         y = x / (magnitude + self._eps) * self._scale
         metrics = {
             "mean": tf.reduce_mean(x),
-            "std": tf.math.reduce_std(x),
+            "std": replicas.std(x),
             "normed_mean": tf.reduce_mean(y),
-            "normed_std": tf.math.reduce_std(y),
+            "normed_std": replicas.std(y),
         }
         return y, metrics
 
@@ -118,7 +118,8 @@ class ActorCritic(nn.Module):
         kind = dists.OneHot if self._act_spec.discrete else dists.TruncatedNormal
         if seed is None:
             return None
-        return kind.noise([*batch, self._act_spec.size], seed)
+        shape, axis = [*batch, self._act_spec.size], len(batch) - 1
+        return replicas.own_rows(lambda x: kind.noise(x, seed), shape, axis)
 
     def train(
         self,

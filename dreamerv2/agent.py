@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from common import config as config_lib
 from common import layers as nn
-from common import schedules, specs, tfutils
+from common import replicas, schedules, specs, tfutils
 from dreamerv2 import actor_critic, explore, rssm, world_model
 
 Metrics = dict[str, tf.Tensor]
@@ -37,18 +37,40 @@ class Agent(nn.Module):
         """Builds all networks; weights derive from `config.seed`.
 
         Raises:
-          ValueError: If a configured name is unknown or does not fit the spaces.
+          ValueError: If a configured name is unknown or does not fit the spaces, or the
+            devices cannot share a batch.
         """
         super().__init__()
+        _check_devices(config)
         self._config = config
         self.obs_specs, self.act_spec = dict(obs_specs), act_spec
         entropy = np.random.SeedSequence([config.seed, 0])
         streams = dict(zip(_STREAMS, entropy.spawn(len(_STREAMS)), strict=True))
         self._seeds = {k: int(v.generate_state(1)[0]) for k, v in streams.items()}
         self._calls = dict.fromkeys(_STREAMS, 0)
-        rng = np.random.default_rng(streams["weights"])
+        shared = replicas.Replicas(config.devices)
+        with shared.scope():
+            self._build(np.random.default_rng(streams["weights"]))
+        encoder, decoder = self.model.encoder, self.model.heads["decoder"]
+        self._obs_keys = {*encoder.cnn_keys, *encoder.mlp_keys}
+        self._data_keys = {*self._obs_keys, *decoder.cnn_keys, *decoder.mlp_keys}
+        self._data_keys.update(_REPLAY_KEYS)
+        self._schedules = {
+            key: schedules.parse(config[key])
+            for key in ("actor_ent", "actor_grad_mix", "expl_noise", "eval_noise")
+        }
+        graph = functools.partial(tf.function, autograph=False)
+        update = shared.spread(self._train)
+        self.train_graph = graph(update, jit_compile=config.jit_compile)
+        self.policy_graph = graph(self._policy)
+        self._policies: dict[tuple, Any] = {}  # its graphs, by what they are given
+        self._video_graph = graph(self.model.video)
+        self._disagreement_graph = graph(self._disagreement)
+
+    def _build(self, rng: np.random.Generator) -> None:
+        config, act_spec = self._config, self.act_spec
         self.model = self.merge(
-            world_model.WorldModel(config, obs_specs, act_spec, rng)
+            world_model.WorldModel(config, self.obs_specs, act_spec, rng)
         )
         feat_size = self.model.rssm.feat_size
         self.task = self.merge(
@@ -63,19 +85,6 @@ class Agent(nn.Module):
                 )
             kind = explore.BEHAVIOURS[config.expl_behavior]
             self.expl = self.add("expl", kind(config, act_spec, self.model, rng))
-        encoder, decoder = self.model.encoder, self.model.heads["decoder"]
-        self._obs_keys = {*encoder.cnn_keys, *encoder.mlp_keys}
-        self._data_keys = {*self._obs_keys, *decoder.cnn_keys, *decoder.mlp_keys}
-        self._data_keys.update(_REPLAY_KEYS)
-        self._schedules = {
-            key: schedules.parse(config[key])
-            for key in ("actor_ent", "actor_grad_mix", "expl_noise", "eval_noise")
-        }
-        graph = functools.partial(tf.function, autograph=False)
-        self.train_graph = graph(self._train, jit_compile=config.jit_compile)
-        self.policy_graph = graph(self._policy)
-        self._video_graph = graph(self.model.video)
-        self._disagreement_graph = graph(self._disagreement)
 
     def policy(
         self,
@@ -106,14 +115,23 @@ class Agent(nn.Module):
             zero = tf.zeros([rows, self.act_spec.size])
             state = (self.model.initial(rows), zero)
         noise = self._schedules["eval_noise" if evaluate else "expl_noise"](step)
-        action, state = self.policy_graph(
+        inputs = (
             data,
             state,
             self._next_seed("policy"),
             tf.constant(noise, tf.float32),
             tf.convert_to_tensor(exploring),
-            evaluate=evaluate,
         )
+        graph = self.policy_graph
+        if not tf.config.functions_run_eagerly():
+            kinds = tuple((key, obs[key].shape, obs[key].dtype) for key in data)
+            graph = self._policies.get((evaluate, kinds))
+            if graph is None:
+                graph = self.policy_graph.get_concrete_function(
+                    *inputs, evaluate=evaluate
+                )
+                self._policies[evaluate, kinds] = graph
+        action, state = graph(*inputs, evaluate=evaluate)
         return action.numpy(), state
 
     def train(
@@ -291,3 +309,19 @@ class Agent(nn.Module):
             return tf.where(uniform[:, None] < amount, other, action)
         noise = tf.random.stateless_normal(action.shape, seeds[0])
         return tf.clip_by_value(action + amount * noise, -1.0, 1.0)
+
+
+def _check_devices(config: config_lib.Config) -> None:
+    """Raises ValueError if the devices cannot share the rows of a batch."""
+    devices, rows = config.devices, config.dataset.batch
+    if devices < 1 or rows % devices:
+        shares = [n for n in range(1, rows + 1) if rows % n == 0]
+        raise ValueError(
+            f"devices is {devices}, which does not divide dataset.batch {rows} into "
+            f"equal shares; choose from {shares}, or another --batch_size."
+        )
+    if devices > 1 and config.jit_compile:
+        raise ValueError(
+            f"jit_compile makes one program for one device, but devices is {devices}; "
+            "leave one of them out."
+        )

@@ -54,17 +54,26 @@ def cl_train_loop(
         gone through `num_task_repeats` times.
       config: As in `train`.
       eval_envs: Environments to evaluate on, one for each; by default functions are
-        called once more, and single environments are not evaluated on.
+        called once more, and single environments are not evaluated on. All of them
+        play at the same time; of a single environment there is only one, whatever
+        `config.eval_envs` says.
 
     Raises:
-      ValueError: If the counts do not agree, or as in `train`.
+      ValueError: If the counts do not agree, one environment is to be evaluated on as
+        two tasks, or as in `train`.
     """
     evals = [None] * len(envs) if eval_envs is None else list(eval_envs)
     if len(evals) != len(envs):
         raise ValueError(
             f"There are {len(envs)} envs but {len(evals)} eval_envs; give one for each."
         )
-    config = cli.resolve(config)
+    single = [env for env in evals if env is not None and not callable(env)]
+    if len({id(env) for env in single}) < len(single):
+        raise ValueError(
+            "eval_envs holds one environment twice, but all tasks are evaluated at the "
+            "same time; give another one for each task, or functions that make them."
+        )
+    config = cli.resolve(config.update(eval_envs=1) if single else config)
     tasks = [
         _as_task(f"task{k}", env, evaluation, config)
         for k, (env, evaluation) in enumerate(zip(envs, evals, strict=True))

@@ -29,10 +29,8 @@ def make_envs(task: tasks_lib.Task, config: config_lib.Config) -> list[base.Env]
     """Makes the training environments of a task, `config.envs` of them.
 
     Raises:
-      ValueError: If the number or the way to run them is not valid.
+      ValueError: If the way to run them is not valid.
     """
-    if config.envs < 1:
-        raise ValueError(f"envs is {config.envs}; at least 1 is needed.")
     return [
         parallel.make_parallel(task.make, config.envs_parallel)
         for _ in range(config.envs)
@@ -44,12 +42,12 @@ def count_restarts(envs: Sequence[base.Env]) -> int:
     return sum(getattr(env, "restarts", 0) for env in envs)
 
 
-def check_specs(name: str, env: base.Env, agent: agent_lib.Agent) -> None:
-    """Raises ValueError unless a task's environment has the agent's spaces."""
-    if (env.obs_specs, env.act_spec) != (agent.obs_specs, agent.act_spec):
+def check_specs(name: str, env: base.Env, first: base.Env | agent_lib.Agent) -> None:
+    """Raises ValueError unless a task's environment has the first one's spaces."""
+    if (env.obs_specs, env.act_spec) != (first.obs_specs, first.act_spec):
         raise ValueError(
             f"Task {name!r} has observations {env.obs_specs} and {env.act_spec}, but "
-            f"the first task has {agent.obs_specs} and {agent.act_spec}; one agent "
+            f"the first task has {first.obs_specs} and {first.act_spec}; one agent "
             "needs the same spaces in every task."
         )
 

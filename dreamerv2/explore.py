@@ -205,8 +205,18 @@ class Plan2Explore(_Seeker):
           action: Actions [..., A] that led to the states.
           axis: The axis of time.
         """
-        prediction = self._ensemble(self._inputs(feat, action, axis))  # [N, ..., size]
-        disagreement = tf.reduce_mean(tf.math.reduce_std(prediction, 0), -1)
+
+        def judge(inputs: tf.Tensor) -> tf.Tensor:
+            prediction = self._ensemble(inputs)  # [N, rows, size]
+            return tf.reduce_mean(tf.math.reduce_std(prediction, 0), -1)
+
+        # Slice by slice: all predictions at once are half a gigabyte.
+        disagreement = tf.map_fn(
+            judge,
+            self._inputs(feat, action, axis),
+            parallel_iterations=1,
+            fn_output_signature=tf.float32,
+        )
         return tf.math.log(disagreement) if self._config.disag_log else disagreement
 
     def _train_novelty(

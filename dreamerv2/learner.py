@@ -46,7 +46,7 @@ class Learner:
         self._agent = agent
         self._stream = experience.stream(batch, length, prefetch=True)
         # Videos have their own: the rows of the other one must not skip a batch.
-        self._shown = experience.stream(world_model.VIDEOS, length)
+        self._shown = experience.stream(world_model.VIDEOS, length, counted=False)
         self._timer = timer
         self._folder = pathlib.Path(folder)
         self._state: dict[str, tf.Tensor] | None = None

@@ -46,8 +46,15 @@ def train(
     with rundir.locked(folder), stopping.StopRequest() as stop:
         rundir.prepare(config)
         names = [task.name for task in (*tasks, *eval_only)]
-        rundir.save_tasks(folder, script, names)
-        print(tfutils.setup(jit=config.jit, deterministic=config.deterministic))
+        logged = schedule.logged_ends(config.envs, config.action_repeat)
+        rundir.save_tasks(folder, script, names, logged)
+        print(
+            tfutils.setup(
+                jit=config.jit,
+                deterministic=config.deterministic,
+                devices=config.devices,
+            )
+        )
         ends = [phase.end for phase in schedule.phases]
         snapshots = checkpoint.Checkpoints(
             folder / rundir.CHECKPOINTS, config.checkpoint_keep, always=ends

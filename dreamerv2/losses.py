@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from common import tfutils
+from common import replicas, tfutils
 
 ACTOR_GRADS = ("auto", "both", "dynamics", "reinforce")  # auto: see ActorCritic
 
@@ -54,8 +54,8 @@ def kl_balance(
     value_left = make_dist(left).kl(make_dist(sg(right)))
     value_right = make_dist(sg(left)).kl(make_dist(right))
     if free_avg:
-        loss_left = tf.maximum(tf.reduce_mean(value_left), free)
-        loss_right = tf.maximum(tf.reduce_mean(value_right), free)
+        means = tf.reduce_mean(value_left), tf.reduce_mean(value_right)
+        loss_left, loss_right = (tf.maximum(x, free) for x in replicas.mean(means))
     else:
         loss_left = tf.reduce_mean(tf.maximum(value_left, free))
         loss_right = tf.reduce_mean(tf.maximum(value_right, free))

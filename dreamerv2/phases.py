@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -41,6 +42,21 @@ class Schedule:
     def total(self) -> int:
         """Environment steps of the whole run."""
         return self.phases[-1].end if self.phases else 0
+
+    def logged_ends(self, envs: int, action_repeat: int) -> list[tuple[int, int]]:
+        """Returns (task, frame of its last evaluation) of each phase.
+
+        Args:
+          envs: Environments that step together: the last step may go beyond the end.
+          action_repeat: Frames of a step.
+
+        Raises:
+          ValueError: If there is no environment.
+        """
+        if envs < 1:
+            raise ValueError(f"envs is {envs}; at least 1 is needed.")
+        frames = envs * action_repeat
+        return [(p.task, math.ceil(p.end / envs) * frames) for p in self.phases]
 
     def remaining(self, step: int) -> Iterator[Phase]:
         """Yields the phases that are not over at `step`, the current one first."""

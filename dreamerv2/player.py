@@ -61,7 +61,7 @@ class Player:
             raise ValueError(f"seed is {seed}; it must be 0 or more.")
         self.agent: agent_lib.Agent | None = None
         self.snapshot, self.policy = snapshot, policy
-        self.config = config.update(seed=seed)
+        self.config = config.update(seed=seed, devices=1)
         self._options = _policy_options(policy, config, snapshot.step)
 
     def play(

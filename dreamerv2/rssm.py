@@ -15,10 +15,13 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from common import dists, tfutils
+from common import dists, loops, replicas, tfutils
 from common import layers as nn
 
 State = dict[str, tf.Tensor]
+
+# Matrices that the filter multiplies with at each step; see `RSSM._kernel`.
+_KERNELS = ("img_in", "cell", "obs_out", "obs_dist")
 
 STD_ACTIVATIONS = {
     "softplus": tf.nn.softplus,
@@ -128,7 +131,8 @@ class RSSM(nn.Module):
         member = tf.random.stateless_uniform(
             [steps], seed2, 0, len(self._img_out), dtype=tf.int32
         )
-        return Draw(kind.noise(shape, seed1), member)
+        noise = replicas.own_rows(lambda x: kind.noise(x, seed1), shape, axis=1)
+        return Draw(noise, member)
 
     def observe(
         self,
@@ -155,15 +159,15 @@ class RSSM(nn.Module):
         # The embedding's share of the posterior's first product, for all steps at once.
         rows = self._obs_out.rows(embed.dtype, self._deter)
         embed = tf.tensordot(embed, rows, 1)  # [B, T, E] -> [B, T, hidden]
-        rows = self._obs_out.rows(embed.dtype, 0, self._deter)
 
-        def step(state: State, now: tuple) -> State:
+        def step(state: State, now: tuple, multiply: loops.Multiply) -> State:
             embed, action, is_first, noise = now
-            deter = self._advance(*_mask(state, action, is_first))
-            return self._posterior(deter, embed, rows, noise)
+            deter = self._advance(*_mask(state, action, is_first), multiply)
+            return self._posterior(deter, embed, noise, multiply)
 
-        inputs = tfutils.swap_time((embed, action, is_first))
-        posts = tfutils.scan(step, (*inputs, draw.noise), state, unroll=self._unroll)
+        inputs = (*tfutils.swap_time((embed, action, is_first)), draw.noise)
+        kernels = {name: self._kernel(name, embed.dtype) for name in _KERNELS}
+        posts = loops.scan(step, inputs, state, kernels, unroll=self._unroll)
         posts = tfutils.swap_time(posts)  # [T, B, ...] -> [B, T, ...]
         priors = self._prior(posts["deter"], draw.member)
         return posts, {"deter": posts["deter"], **priors}
@@ -178,10 +182,9 @@ class RSSM(nn.Module):
     ) -> State:
         """Filters one observation [B, E] into the next state [B, ...]."""
         noise = self.draws(1, embed.shape[0], seed).noise[0]
-        deter = self._advance(*_mask(state, action, is_first))
+        deter = self._advance(*_mask(state, action, is_first), self._multiply)
         embed = tf.matmul(embed, self._obs_out.rows(embed.dtype, self._deter))
-        rows = self._obs_out.rows(embed.dtype, 0, self._deter)
-        return self._posterior(deter, embed, rows, noise)
+        return self._posterior(deter, embed, noise, self._multiply)
 
     def img_step(self, state: State, action: tf.Tensor, draw: Draw) -> State:
         """Predicts the next state [B, ...] that an action [B, A] leads to.
@@ -191,7 +194,7 @@ class RSSM(nn.Module):
           action: [B, A].
           draw: Randomness of this step: one slice of `draws`.
         """
-        deter = self._advance(state, action)
+        deter = self._advance(state, action, self._multiply)
         stats = self._prior(deter, draw.member)
         stoch = self.dist(stats).sample(draw.noise)
         return {"deter": deter, "stoch": tf.cast(stoch, deter.dtype), **stats}
@@ -224,11 +227,27 @@ class RSSM(nn.Module):
             return dists.OneHot(stats["logit"], 2)
         return dists.Normal(stats["mean"], stats["std"], 1)
 
-    def _advance(self, state: State, action: tf.Tensor) -> tf.Tensor:
+    def _kernel(self, name: str, dtype: tf.DType) -> tf.Tensor:
+        """Returns one of the matrices `_KERNELS` of the filter."""
+        if name == "cell":
+            return self._cell.kernel(dtype)
+        if name == "obs_out":  # without the embedding's share
+            return self._obs_out.rows(dtype, 0, self._deter)
+        return {"img_in": self._img_in, "obs_dist": self._obs_dist}[name].rows(dtype)
+
+    def _multiply(self, name: str, x: tf.Tensor) -> tf.Tensor:
+        """Returns the product of x [B, I] and a matrix outside of `loops.scan`."""
+        return tf.matmul(x, self._kernel(name, x.dtype))
+
+    def _advance(
+        self, state: State, action: tf.Tensor, multiply: loops.Multiply
+    ) -> tf.Tensor:
         """Returns the next deterministic state [B, D]."""
-        action = tf.cast(action, state["deter"].dtype)
-        x = self._img_in(tf.concat([self.flat_stoch(state), action], -1))
-        return self._cell(x, state["deter"])
+        deter = state["deter"]
+        action = tf.cast(action, deter.dtype)
+        x = tf.concat([self.flat_stoch(state), action], -1)
+        x = self._img_in.finish(multiply("img_in", x))
+        return self._cell.finish(multiply("cell", tf.concat([x, deter], -1)), deter)
 
     def _prior(self, deter: tf.Tensor, member: tf.Tensor) -> State:
         """Returns the prior's parameters [..., S(, K)].
@@ -251,18 +270,22 @@ class RSSM(nn.Module):
         return tf.nest.map_structure(choose, *stats)
 
     def _posterior(
-        self, deter: tf.Tensor, embed: tf.Tensor, rows: tf.Tensor, noise: tf.Tensor
+        self,
+        deter: tf.Tensor,
+        embed: tf.Tensor,
+        noise: tf.Tensor,
+        multiply: loops.Multiply,
     ) -> State:
         """Returns the state [B, ...].
 
         Args:
           deter: [B, D].
           embed: The embedding's share of the first layer's product [B, hidden].
-          rows: Kernel of the other share [D, hidden].
           noise: Noise of the latents [B, S(, K)].
+          multiply: Function of a matrix's name and an input to their product.
         """
-        x = self._obs_out.finish(tf.matmul(deter, rows) + embed)
-        stats = self._stats(self._obs_dist(x))
+        x = self._obs_out.finish(multiply("obs_out", deter) + embed)
+        stats = self._stats(self._obs_dist.finish(multiply("obs_dist", x)))
         stoch = self.dist(stats).sample(noise)
         return {"deter": deter, "stoch": tf.cast(stoch, deter.dtype), **stats}
 

@@ -16,7 +16,7 @@ from common import driver as driver_lib
 from common import logger as logger_lib
 from common import schedules, timing
 from dreamerv2 import agent as agent_lib
-from dreamerv2 import assembly, checkpoint, evaluation, learner, phases, summary
+from dreamerv2 import assembly, checkpoint, evaluation, learner, online, phases, summary
 from dreamerv2 import tasks as tasks_lib
 
 _LOG = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class Run:
             *(self._tasks, trained, config),
             assembly.make_eval_replay(folder, config, self._agent),
         )
+        self._online = online.OnlineMetrics(schedule)
         self._driver_states: dict[str, Any] = {}  # by task, of those not under way
         self._past_restarts = 0  # of environments that are closed
         self._driver = self._make_driver(phase)
@@ -131,6 +132,7 @@ class Run:
         video = self._due["video"](self.step)
         with self._timer.section("evaluation"):
             metrics = self._evaluator(self._evaluation_policy, video)
+            metrics.update(self._online(self._phase, self.step, metrics))
             if video:
                 metrics.update(self._learner.videos(self._evaluator.sample()))
         self._write(metrics)
@@ -139,23 +141,19 @@ class Run:
         """Writes losses, counters, speed and timers when that is due."""
         if not self._learner.updates:
             return
-        if not self._due["log"](self.step) and self.step < self._phase.end:
+        ended = self.step >= self._phase.end
+        if not self._due["log"](self.step) and not ended:
             return
         self._progress.update(self.step)
-        seconds = self._timer.take()
-        inner = seconds.pop("time_policy", 0.0), seconds.pop("time_add", 0.0)
-        collect = seconds.pop("time_collect", 0.0)
         self._write(
             {
                 "task": self._phase.task,
                 "updates": self._learner.updates,
                 "env_restarts": self._restarts,
                 "fps": self._progress.fps * self._config.action_repeat,
-                "time_environment": collect - sum(inner),
-                "time_policy": inner[0],
-                "time_replay": inner[1] + seconds.pop("time_sample", 0.0),
-                **seconds,
+                **summary.clocks(self._timer.take()),
                 **self._replay.stats(),
+                **self._replay.shares(arrival=ended),
                 **self._learner.take_metrics(),
             }
         )
@@ -202,6 +200,7 @@ class Run:
             "learner": self._learner.get_state(),
             "replay": self._replay.get_state(),
             "evaluator": self._evaluator.get_state(),
+            "online": self._online.get_state(),
             "env_restarts": self._restarts,
             "due": {name: every.get_state() for name, every in self._due.items()},
             "drivers": {
@@ -226,6 +225,7 @@ class Run:
         self._replay.set_state(state["replay"])
         self._learner.set_state(state["learner"], carry)
         self._evaluator.set_state(state["evaluator"])
+        self._online.set_state(state.get("online", {}))
         self._past_restarts = state.get("env_restarts", 0)
         for name, every in self._due.items():
             every.set_state(state["due"][name])

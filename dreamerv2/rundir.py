@@ -29,7 +29,7 @@ _OURS = (
 # Keys that say where and how to run, not what is computed.
 _FREE = (
     *("logdir", "overwrite", "resume", "force", "del_exp_replay"),
-    *("envs_parallel", "wandb.*", "checkpoint_*"),
+    *("envs_parallel", "devices", "wandb.*", "checkpoint_*"),
 )
 
 
@@ -97,14 +97,20 @@ def check_same(config: config_lib.Config) -> None:
         )
 
 
-def save_tasks(folder: pathlib.Path, script: str, names: Sequence[str]) -> None:
-    """Notes which tasks a run has, and which script knows how to make them.
+def save_tasks(
+    folder: pathlib.Path,
+    script: str,
+    names: Sequence[str],
+    ends: Sequence[tuple[int, int]] = (),
+) -> None:
+    """Notes which tasks a run has, when, and which script knows how to make them.
 
     Args:
       folder: The run's folder.
       script: A module with a function `make_tasks(config)`; empty if the environments
         were given by a program.
       names: Names of all tasks, by number.
+      ends: Which task each phase trains, and the frame at which it ends.
 
     Raises:
       RunDirError: If the folder cannot be written.
@@ -112,7 +118,8 @@ def save_tasks(folder: pathlib.Path, script: str, names: Sequence[str]) -> None:
     path = folder / TASKS
     partial = path.with_name(f"{TASKS}.{os.getpid()}.partial")
     try:
-        partial.write_text(json.dumps({"script": script, "tasks": list(names)}) + "\n")
+        noted = {"script": script, "tasks": list(names), "ends": list(ends)}
+        partial.write_text(json.dumps(noted) + "\n")
         os.replace(partial, path)
     except OSError as error:
         raise _unusable(folder, error) from error

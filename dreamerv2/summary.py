@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common import config as config_lib
-from common import continual_metrics
+from common import continual_metrics, evaluations
 from dreamerv2 import phases, rundir
 
 CURVES = "curves.png"
@@ -47,6 +47,25 @@ def episode_metrics(
     return metrics
 
 
+def clocks(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Sorts the seconds of a timer: policy and replay are no part of `collect`.
+
+    Args:
+      seconds: `time_*` of a run's sections.
+
+    Returns:
+      `time_environment`, `time_policy`, `time_replay` and the other sections.
+    """
+    seconds = dict(seconds)
+    inner = seconds.pop("time_policy", 0.0), seconds.pop("time_add", 0.0)
+    return {
+        "time_environment": seconds.pop("time_collect", 0.0) - sum(inner),
+        "time_policy": inner[0],
+        "time_replay": inner[1] + seconds.pop("time_sample", 0.0),
+        **seconds,
+    }
+
+
 def summarize(
     folder: pathlib.Path,
     names: Sequence[str],
@@ -67,10 +86,9 @@ def summarize(
       a table; only a line that says so if a task was not evaluated by its end.
     """
     path = folder / rundir.METRICS
-    frames = config.envs * config.action_repeat  # of one step in all environments
-    ends = {p.task: math.ceil(p.end / config.envs) * frames for p in schedule.phases}
+    ends = dict(schedule.logged_ends(config.envs, config.action_repeat))
     for metric in ("eval_success", "eval_return"):
-        curves = continual_metrics.read_evaluations(path, metric)
+        curves = evaluations.read(path, metric)
         if all(k in curves and curves[k].steps[0] <= ends[k] for k in ends):
             break
     else:
@@ -94,7 +112,7 @@ def summarize(
 
 def _table(
     names: Sequence[str],
-    curves: Sequence[continual_metrics.Curve],
+    curves: Sequence[evaluations.Curve],
     ends: Sequence[int],
     word: str,
 ) -> str:

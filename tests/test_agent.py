@@ -183,14 +183,19 @@ def test_running_eagerly_gives_the_numbers_of_the_graph(discrete, eager):
 
 
 @pytest.mark.slow
-def test_compiling_with_xla_gives_the_numbers_of_the_graph(eager):
+@pytest.mark.parametrize(
+    "switches",
+    [{"unroll": True}, {"jit_compile": True}, {"unroll": True, "jit_compile": True}],
+    ids=" ".join,
+)
+def test_xla_and_unrolled_loops_give_the_numbers_of_the_graph(switches, eager):
     data = {k: tf.constant(v) for k, v in tiny_agent.batch().items()}
     results = []
-    for compiled in (False, True):
-        agent = tiny_agent.make(jit_compile=compiled)
+    for settings in ({}, switches):
+        agent = tiny_agent.make(**settings)
         state = agent.model.initial(tiny_agent.BATCH)
         # Modes instead of samples: XLA has a random generator of its own.
-        with tiny_agent.running(eagerly=not compiled):
+        with tiny_agent.running(eagerly=not settings):
             try:
                 _, metrics = agent.train_graph(data, state, agent.coefficients(0), None)
             except (tf.errors.UnimplementedError, tf.errors.NotFoundError) as error:

@@ -105,6 +105,27 @@ def test_other_environments_can_be_given_for_evaluation(tmp_path, agents):
         )
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_single_environment_is_evaluated_on_one_episode_after_the_other(
+    tmp_path, agents, count
+):
+    evals = [dummies.Walk(k) for k in range(count)]
+    settings = {"eval_every": 10**6, "eval_eps": 3, "eval_envs": 3}
+    config = dummies.configure(tmp_path, **settings)
+    dv2.cl_train_loop([dummies.Walk] * count, config, eval_envs=evals)
+    for env in evals:
+        names = [call[0] for call in env.tape]
+        evaluations = count + 1  # at the first update and at the end of each task
+        assert names.count("reset") == 3 * evaluations
+        assert ("reset", "reset") not in zip(names, names[1:], strict=False)
+
+
+def test_one_environment_is_not_evaluated_on_as_two_tasks(tmp_path, agents):
+    env, config = dummies.Walk(), dummies.configure(tmp_path)
+    with pytest.raises(ValueError, match="holds one environment twice"):
+        dv2.cl_train_loop([dummies.Walk] * 2, config, eval_envs=[env, env])
+
+
 class Classic:
     """An environment of the old days: four results, a seed of its own."""
 

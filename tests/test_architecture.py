@@ -23,13 +23,18 @@ RANKS = (
         *("common.streams", "common.replay", "common.logger", "common.outputs"),
         *("common.layouts", "common.footprint"),
         *("common.dashboards", "common.continual_metrics", "common.video"),
+        *("common.evaluations", "common.tally"),
+        *("common.report_runs", "common.report_results", "common.report_published"),
+        *("common.report_tables", "common.report_text", "common.report_notes"),
+        "common.report_replay",
         *("common.curves", "common.bands", "common.scores", "common.panels"),
     },
     {"common.envs", "common.envs.*"},
-    {"common.drawing", "common.plot"},
+    {"common.drawing", "common.plot", "common.report_figures"},
     {
         *("common.layers", "common.tfutils", "common.dists", "common.nets"),
-        *("common.perception", "common.optim", "common.embeddings"),
+        *("common.perception", "common.optim", "common.embeddings", "common.loops"),
+        "common.replicas",
     },
     {"dreamerv2"},
     {"dreamerv2.losses"},
@@ -41,12 +46,13 @@ RANKS = (
     {"dreamerv2.blocks", "dreamerv2.phases", "dreamerv2.rundir", "dreamerv2.tasks"},
     {
         *("dreamerv2.checkpoint", "dreamerv2.learner", "dreamerv2.evaluation"),
-        *("dreamerv2.assembly", "dreamerv2.summary"),
+        *("dreamerv2.assembly", "dreamerv2.summary", "dreamerv2.online"),
         "dreamerv2.success",
     },
     {"dreamerv2.run", "dreamerv2.stopping", "dreamerv2.saved", "dreamerv2.player"},
     {"dreamerv2.loop", "dreamerv2.film", "dreamerv2.viewing"},
     {"dreamerv2.api", "dreamerv2.cli", "dreamerv2.verify"},
+    {"dreamerv2.report"},
     {"dreamerv2.continual"},
     {
         *("dreamerv2.sweep_file", "dreamerv2.sweep_plan", "dreamerv2.sweep_exec"),
@@ -203,7 +209,7 @@ def test_figures_need_matplotlib_and_the_base_alone():
     )
     assert {rank(name) for name in ours(loaded)} <= {BASE, rank("common.plot")}
     drawing = {name for name in MODULES if "matplotlib" in tops(imports(name))}
-    assert drawing == {"common.drawing", "dreamerv2.success"}
+    assert drawing == {"common.drawing", "common.report_figures", "dreamerv2.success"}
 
 
 def test_loading_the_replay_or_the_flags_loads_no_tensorflow():

@@ -196,6 +196,18 @@ def test_play_finishes_the_episodes_of_each_environment_and_begins_no_other():
     assert [obs["vector"].tolist()[2] for obs in policy.seen[3:]] == [[2, 2, 1]] * 2
 
 
+def test_who_has_been_reset_can_stand_still_while_others_play():
+    drv, tape, policy = make([3], [2])
+    drv.run(policy, 2)
+    tape.clear()
+    drv.play(policy, [0, 2])
+    assert [event[1] for event in tape if event[0] == "step"] == [1, 1, 1]
+    assert [event[1] for event in tape if event[0] == "reset"] == [1]
+    assert policy.seen[-1]["vector"].tolist()[0] == [0, 0, 1]
+    with pytest.raises(ValueError, match="or none if it has been reset"):
+        drv.play(policy, [-1, 1])
+
+
 @pytest.mark.parametrize("episodes", [[1], [1, 0], [1, 1, 1]])
 def test_play_needs_an_episode_for_each_environment(episodes):
     drv, tape, policy = make([2], [2])

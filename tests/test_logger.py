@@ -174,8 +174,9 @@ def test_a_clock_that_jumps_back_gives_no_negative_speed():
 
 
 def test_a_timer_adds_up_each_section_and_resets():
-    clock = Clock()
-    timer = timing.Timer(clock)
+    clock, cpu_clock = Clock(), Clock()
+    clock.now, cpu_clock.now = 100.0, 50.0
+    timer = timing.Timer(clock, cpu_clock)
     for seconds in (1, 2):
         with timer.section("outer"):
             clock.now += seconds
@@ -184,8 +185,13 @@ def test_a_timer_adds_up_each_section_and_resets():
     with pytest.raises(KeyError), timer.section("inner"):
         clock.now += 4
         raise KeyError
-    assert timer.take() == {"time_outer": 4.0, "time_inner": 5.0}
-    assert timer.take() == {"time_outer": 0.0, "time_inner": 0.0}
+    clock.now += 2
+    cpu_clock.now += 3
+    sections = {"time_outer": 4.0, "time_inner": 5.0}
+    assert timer.take() == {**sections, "time_total": 10.0, "time_cpu": 3.0}
+    clock.now += 1
+    nothing = dict.fromkeys([*sections, "time_cpu"], 0.0)
+    assert timer.take() == {**nothing, "time_total": 1.0}
 
 
 def test_progress_follows_the_recent_speed_and_gives_the_time_left():

@@ -142,15 +142,24 @@ def evaluate(tmp_path, tapes, rounds=1, state=None, videos=False, **settings):
     return metrics, evaluator.get_state()
 
 
-@pytest.mark.parametrize("envs, strategy", [(2, "none"), (3, "thread"), (9, "none")])
+@pytest.mark.parametrize(
+    "settings, made",
+    [
+        ({"envs": 2}, 2),
+        ({"envs": 3, "envs_parallel": "thread"}, 3),
+        ({"envs": 9}, 5),  # one without an episode is not made
+        ({"eval_envs": 4}, 4),
+        ({"envs": 3, "eval_envs": 1}, 1),
+    ],
+    ids=str,
+)
 def test_however_many_environments_an_evaluation_plays_the_same_episodes(
-    tmp_path, envs, strategy
+    tmp_path, settings, made
 ):
     one, many = dummies.Tapes(2), dummies.Tapes(2)
-    settings = {"rounds": 2, "eval_eps": 5}
-    expected, state = evaluate(tmp_path, one, **settings)
-    parallel = {"envs": envs, "envs_parallel": strategy}
-    metrics, other_state = evaluate(tmp_path, many, **parallel, **settings)
+    common = {"rounds": 2, "eval_eps": 5}
+    expected, state = evaluate(tmp_path, one, **common)
+    metrics, other_state = evaluate(tmp_path, many, **common, **settings)
     assert state == other_state
     for now, then in zip(expected, metrics, strict=True):
         assert now.keys() == then.keys()
@@ -161,8 +170,24 @@ def test_however_many_environments_an_evaluation_plays_the_same_episodes(
         assert sorted(dummies.seeds(tape)) == sorted(dummies.seeds(twin))
         assert dummies.count(tape, "reset") == 10
         assert len(dummies.steps(tape)) == len(dummies.steps(twin))
-        made = min(envs, 5)  # one without an episode is not made
         assert dummies.count(tape, "make") == dummies.count(tape, "close") == made
+
+
+@pytest.mark.parametrize("settings", [{}, {"envs": 2}, {"eval_steps": 60}], ids=str)
+def test_a_task_is_evaluated_as_if_it_were_the_only_one(tmp_path, settings):
+    settings = {"rounds": 2, "eval_eps": 3, **settings}
+    together = dummies.Tapes(3)
+    metrics, state = evaluate(tmp_path, together, **settings)
+    settings["eval_steps"] = settings.get("eval_steps", 0) // 3
+    for k in range(3):
+        alone = dummies.Tapes(3)
+        for other in {0, 1, 2} - {k}:
+            alone.tasks[other] = alone.tasks[other]._replace(make_eval=None)
+        expected, its_state = evaluate(tmp_path, alone, **settings)
+        assert alone.eval[k] == together.eval[k] != []
+        assert its_state["played"] == {str(k): state["played"][str(k)]}
+        for now, then in zip(metrics, expected, strict=True):
+            assert {key: now[key] for key in then if key[-1] == str(k)} == then
 
 
 def test_processes_change_nothing_in_an_evaluation(tmp_path):
@@ -196,11 +221,47 @@ def test_a_video_shows_the_first_episode_alone(tmp_path):
     np.testing.assert_array_equal(np.diff(place), 1)
 
 
-def test_evaluation_asks_the_policy_once_for_all_environments(tmp_path, recorder):
+def test_every_task_has_its_video(tmp_path):
+    tapes = dummies.Tapes(3, dummies.Gallery)
+    (metrics,), _ = evaluate(tmp_path, tapes, videos=True, eval_eps=2, eval_envs=2)
+    for k in range(3):
+        video = metrics[f"eval_image_{k}"]
+        assert video.min() == 40 * k  # the task's shade
+        assert (video[-1] == 255).any()
+    (metrics,), _ = evaluate(tmp_path, tapes, videos=False)
+    assert not [key for key in metrics if "image" in key]
+
+
+def test_the_policy_is_asked_once_for_all_environments_of_all_tasks(tmp_path, recorder):
     settings = {"envs": 2, "eval_eps": 4, "eval_every": 20}
-    dummies.run(tmp_path, dummies.Tapes(1), **settings)
+    dummies.run(tmp_path, dummies.Tapes(3), **settings)
     rows = [len(rows) for _, rows, evaluate in recorder[-1].acts if evaluate]
-    assert rows and set(rows) == {2}
+    assert rows and set(rows) == {6}
+
+
+def test_too_few_steps_for_one_task_are_gone_on_with_for_it_alone(tmp_path):
+    tapes = dummies.Tapes(2)
+    long = functools.partial(dummies.Walk, goal=30, limit=20)
+    slow = tapes.tasks[1]
+    make = functools.partial(dummies.adapt, long(1, tapes.eval[1]))
+    tapes.tasks[1] = slow._replace(make_eval=make)
+    (metrics,), state = evaluate(tmp_path, tapes, eval_steps=16, eval_eps=2)
+    assert len(dummies.steps(tapes.eval[0])) == 8
+    assert len(dummies.steps(tapes.eval[1])) == 40  # the second of two episodes, too
+    assert metrics["eval_length_1"] == 20
+    assert state["played"]["1"] == 2
+
+
+def test_tasks_of_other_spaces_are_refused(tmp_path):
+    tapes = dummies.Tapes(2)
+    tapes.tasks[1] = dummies.Tapes(1, dummies.Gallery).tasks[0]
+    with pytest.raises(ValueError, match="one agent needs the same spaces"):
+        evaluate(tmp_path, tapes)
+
+
+def test_fewer_than_no_environments_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="eval_envs is -1; it must be 0"):
+        evaluate(tmp_path, dummies.Tapes(1), eval_envs=-1)
 
 
 def test_counted_in_steps_an_evaluation_uses_one_environment(tmp_path):
@@ -264,3 +325,40 @@ def test_snapshots_are_made_when_due_and_the_newest_stay(tmp_path, keep):
     names = sorted(path.name for path in (tmp_path / rundir.CHECKPOINTS).iterdir())
     newest = (60, 70, 80)[-keep:]
     assert names == [f"step-{step:012d}" for step in (40, *newest)]  # 40: a task ends
+
+
+@pytest.mark.parametrize("envs", [1, 3])
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_every_evaluation_tells_what_is_known_and_what_was_lost(
+    tmp_path, repeats, envs
+):
+    settings = {"eval_every": 15, "envs": envs, "num_task_repeats": repeats}
+    near = functools.partial(dummies.Walk, goal=3)
+    lines = dummies.run(tmp_path, dummies.Tapes(2, near), eval_eps=4, **settings)
+    *evaluated, last = [line for line in lines if "cl_performance" in line]
+    assert evaluated == [line for line in lines if "eval_return_0" in line]
+    for key in ("step", "cl_performance", "cl_forgetting"):
+        assert evaluated[-1][key] == pytest.approx(last[key], abs=1e-6)
+    assert any(line["cl_performance"] for line in evaluated)
+    switch = -(-40 // envs) * envs  # where the first task has ended
+    for line in evaluated:
+        assert ("cl_forgetting" in line) == (line["step"] >= switch)
+
+
+def test_what_the_replay_holds_and_what_is_drawn_is_told(tmp_path):
+    lines = dummies.run(tmp_path, dummies.Tapes(2), replay__capacity=30)
+    for line in lines:
+        assert ("er_steps_0" in line) == ("updates" in line)
+        assert ("drawn_width" in line) <= ("updates" in line and line["step"] % 40 == 0)
+    held = [
+        line["er_steps_0"] + line.get("er_steps_1", 0)
+        for line in lines
+        if "updates" in line
+    ]
+    loaded = [line["loaded_steps"] for line in lines if "updates" in line]
+    assert held == loaded
+    ends = [line for line in lines if "drawn_width" in line]
+    assert [line["step"] for line in ends] == [40, 80]
+    bins = [v for k, v in ends[-1].items() if k.startswith("drawn_bin_")]
+    drawn = ends[-1]["drawn_task_0"] + ends[-1]["drawn_task_1"]
+    assert sum(bins) == drawn > 0

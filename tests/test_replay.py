@@ -14,8 +14,8 @@ from common import replay, retention, sampling
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=25)  # steps of episodes
 
 
-def embed(arrays):
-    return np.sin(arrays["count"][:4].astype(np.float32))
+def embed(episode):
+    return np.sin(episode["count"][:4].astype(np.float32))
 
 
 def score(batch):

@@ -13,13 +13,13 @@ from common import retention
 
 def fake(index, point=None):
     """What a strategy sees of an episode."""
-    arrays = {"point": np.asarray([] if point is None else point, np.float32)}
-    return types.SimpleNamespace(index=index, extras={}, arrays=lambda: arrays)
+    point = np.asarray([] if point is None else point, np.float32)
+    return types.SimpleNamespace(index=index, extras={}, point=point)
 
 
 def make(name, seed=0, **options):
     if name == "coverage":
-        options = {"embed": lambda arrays: arrays["point"], **options}
+        options = {"embed": lambda episode: episode.point, **options}
     return retention.make(name, seed, **options)
 
 
@@ -142,8 +142,8 @@ def test_coverage_keeps_the_odd_one_out():
 def test_coverage_embeds_an_episode_once_and_leaves_the_vector_with_it():
     calls = []
 
-    def embed(arrays):
-        calls.append(arrays)
+    def embed(episode):
+        calls.append(episode)
         return np.ones(3, np.float64)
 
     strategy = retention.make("coverage", embed=embed)

@@ -59,6 +59,7 @@ def test_the_same_configuration_goes_on(config):
     [
         {"del_exp_replay": True},
         {"envs_parallel": "thread"},
+        {"devices": 2},
         {"wandb.mode": "disabled"},
         {"wandb.group": "other"},
     ],

@@ -29,6 +29,7 @@ UPDATE = {
     *("model_grad_norm", "actor_grad_norm", "critic_grad_norm"),
     *("updates", "fps"),
     *("time_environment", "time_policy", "time_replay", "time_update"),
+    *("time_total", "time_cpu"),
 }
 
 

@@ -117,6 +117,13 @@ def test_a_run_can_be_watched_while_it_holds_its_folder(trained):
         assert saved.load(trained[0]).step == 80
 
 
+def test_a_run_of_many_devices_is_watched_on_one(trained):
+    snapshot = saved.load(trained[0])
+    snapshot = snapshot._replace(config=snapshot.config.update(devices=16))
+    tasks = dummies.Tapes(1, dummies.Gallery).tasks
+    assert list(player_lib.Player(snapshot).play(tasks[0], 0, 1))
+
+
 def test_explored_is_what_the_run_explored_with(trained):
     tasks = viewing.choose(dummies.Tapes(1, dummies.Gallery).tasks, [])
     snapshot = saved.load(trained[0])

@@ -1,0 +1,123 @@
+"""Adapter of this repository: of the checkout that is first on the import path.
+
+`benchmarks.update --against benchmarks/adapters/ours.py --path ../old` compares the
+working tree with another checkout.
+"""
+
+import functools
+import json
+
+import numpy as np
+import tensorflow as tf
+
+from common import specs, tfutils
+from dreamerv2 import agent as agent_lib
+from dreamerv2 import blocks
+
+NAME = "ours"
+
+
+def settings(case: dict) -> dict:
+    """Returns the keys of our configuration that a case stands for."""
+    heads = r"(.*_head|actor|critic)"
+    values = {
+        "rssm.deter": case["deter"],
+        "rssm.hidden": case["hidden"],
+        "rssm.stoch": case["stoch"],
+        "rssm.discrete": case["classes"],
+        r"(encoder|decoder)\.cnn_depth": case["cnn_depth"],
+        rf"{heads}\.layers": case["layers"],
+        rf"{heads}\.units": case["units"],
+        "imag_horizon": case["horizon"],
+        "dataset.batch": case["batch"],
+        "dataset.length": case["length"],
+    }
+    if case["plan2explore"]:
+        values["expl_behavior"] = "Plan2Explore"
+    return values | case["settings"]
+
+
+def make_agent(case: dict) -> agent_lib.Agent:
+    """Builds the agent of a case; one of each kind in a process."""
+    keys = ("rows", "evaluate")
+    return _make_agent(json.dumps({k: v for k, v in case.items() if k not in keys}))
+
+
+@functools.cache
+def _make_agent(text: str) -> agent_lib.Agent:
+    case = json.loads(text)
+    config = blocks.defaults.update(settings(case))
+    tfutils.setup(jit=config.jit)
+    return agent_lib.Agent(
+        config,
+        {"image": specs.ArraySpec((64, 64, 3), np.dtype(np.uint8))},
+        specs.ActionSpec(case["action_size"], discrete=case["discrete"]),
+    )
+
+
+def make_batch(case: dict) -> dict[str, np.ndarray]:
+    """Returns a batch of noise; what is in it does not change the time it takes."""
+    rng, size = np.random.default_rng(0), case["action_size"]
+    shape = case["batch"], case["length"]
+    action = rng.uniform(-1, 1, (*shape, size)).astype(np.float32)
+    if case["discrete"]:
+        action = np.eye(size, dtype=np.float32)[rng.integers(size, size=shape)]
+    flags = ("is_first", "is_last", "is_terminal")
+    return {
+        "image": rng.integers(0, 256, (*shape, 64, 64, 3), np.uint8),
+        "action": action,
+        "reward": rng.random(shape, np.float32),
+        **{flag: np.zeros(shape, bool) for flag in flags},
+    }
+
+
+class Update:
+    """Updates an agent with one batch, over and over."""
+
+    def __init__(self, case: dict):
+        """Builds the agent; nothing is traced yet."""
+        self._agent, self._batch = make_agent(case), make_batch(case)
+        self._state = None
+        weights = self._agent.named_weights().values()
+        self.info = {"weights": sum(int(np.prod(w.shape)) for w in weights)}
+
+    def trace(self) -> None:
+        """Builds the graph that the first update will find."""
+        agent, rows = self._agent, len(self._batch["action"])
+        data = {key: tf.convert_to_tensor(value) for key, value in self._batch.items()}
+        agent.train_graph.get_concrete_function(
+            data,
+            agent.model.initial(rows),
+            agent.coefficients(0),
+            tf.zeros(2, tf.int32),
+        )
+
+    def __call__(self) -> None:
+        """Takes one gradient step of every part, and waits for the loss."""
+        self._state, metrics = self._agent.train(self._batch, self._state, step=0)
+        float(metrics["model_loss"])
+
+
+class Policy:
+    """Chooses actions for `rows` environments that show one image each."""
+
+    def __init__(self, case: dict):
+        """Builds the agent, or takes the one of an earlier case."""
+        self._agent, rows = make_agent(case), case["rows"]
+        image = make_batch(case)["image"].reshape(-1, 64, 64, 3)[:rows]
+        self._obs = {"image": image, "is_first": np.zeros(rows, bool)}
+        self._exploring = np.ones(rows, bool)
+        self._evaluate, self._state = case["evaluate"], None
+
+    def __call__(self) -> None:
+        """Acts once."""
+        _, self._state = self._agent.policy(
+            self._obs,
+            self._state,
+            step=0,
+            exploring=self._exploring,
+            evaluate=self._evaluate,
+        )
+
+
+make_update, make_policy = Update, Policy
