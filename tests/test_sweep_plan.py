@@ -135,6 +135,7 @@ def test_resources_and_retries_have_defaults(make):
         ({"resources": "{cpus: 0}"}, "cpus are above 0"),
         ({"resources": "{gpus: 1.5}"}, "a share of one or a whole number"),
         ({"resources": "{memory: much}"}, "resources.memory = 'much'"),
+        ({"flags": "--devices=2"}, "--devices=2, but resources give it 0 GPUs"),
         ({"retries": -1}, "retries = -1"),
         ({"retries": "often"}, "retries = 'often'"),
         ({"script": "train_minigird.py"}, "no script 'train_minigird.py'.*minigrid.py"),
