@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +26,11 @@ def config_path() -> pathlib.Path:
     )
 
 
+@functools.cache  # a sweep reads the flags of many runs
+def _help_texts() -> dict[str, str]:
+    return config_lib.comments(config_path())
+
+
 class Settings(config_lib.Config):
     """A Config whose command line knows `--configs` and tells what keys mean."""
 
@@ -34,8 +40,7 @@ class Settings(config_lib.Config):
         self, argv: Sequence[str] | None = None, **options: Any
     ) -> Settings:
         """As `Config.parse_flags`, with the blocks and comments of configs.yaml."""
-        help_texts = config_lib.comments(config_path())
-        ours = {"blocks": configs, "help_texts": help_texts}
+        ours = {"blocks": configs, "help_texts": _help_texts()}
         return super().parse_flags(argv, **{**ours, **options})
 
 

@@ -9,9 +9,9 @@ The same command again runs only what is missing.
 from __future__ import annotations
 
 import argparse
-import os
 import pathlib
 import shlex
+import shutil
 import sys
 from collections.abc import Sequence
 
@@ -28,6 +28,7 @@ from dreamerv2 import (
 )
 
 REPORT = "report"
+FILE = "sweep.yaml"  # a copy of what was asked for
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(shlex.join(["python", *_short(plan.command(trial))]))
         return 0
     with rundir.locked(plan.logdir):
+        _note(pathlib.Path(args.file).expanduser().resolve(), plan.logdir / FILE)
         statuses, signal_name = _run(plan, args)
     code = _conclude(statuses, signal_name)
     if not signal_name:
@@ -61,6 +63,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m dreamerv2.sweep",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("file", help="the sweep, see sweeps/")
     parser.add_argument("--logdir", default="", help="in place of the file's")
@@ -82,6 +85,12 @@ def _short(command: Sequence[str]) -> list[str]:
     if script.is_relative_to(here):
         script = script.relative_to(here)
     return [str(script), *command[1:]]
+
+
+def _note(path: pathlib.Path, copy: pathlib.Path) -> None:
+    """Keeps a copy of the sweep file beside the runs; it may be run itself."""
+    if path != copy:
+        shutil.copyfile(path, copy)
 
 
 def _run(
@@ -124,8 +133,11 @@ def _report(plan: sweep_plan.Plan, outdir: str) -> None:
     except ImportError as error:  # drawing is an extra
         print(f"No report ({error}): pip install -e '.[plot]' -c constraints.txt")
         return
-    out = outdir or os.path.join(plan.logdir, REPORT)
-    print(f"The report is {report.write([str(plan.logdir)], out)}")
+    out = outdir or str(plan.logdir / REPORT)
+    try:
+        print(f"The report is {report.write([str(plan.logdir)], out)}.")
+    except ValueError as error:  # such as no run at all; it is no fault of the trials
+        print(f"No report: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

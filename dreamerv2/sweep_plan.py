@@ -66,6 +66,7 @@ def make(path: str | os.PathLike, logdir: str = "") -> Plan:
     trials = tuple(_trials(_load(script), form, folder))
     _check_distinct(trials)
     for trial in trials:
+        _check_devices(trial, form.resources)
         rundir.check_same(trial.config)
     return Plan(script, folder, trials, form.resources, form.retries)
 
@@ -183,3 +184,13 @@ def _check_distinct(trials: Sequence[Trial]) -> None:
                 f"The trials {same} and {trial.tag} have the same flags in effect; "
                 "leave one of the methods out."
             )
+
+
+def _check_devices(trial: Trial, resources: sweep_file.Resources) -> None:
+    """A trial that divides its batches needs as many whole GPUs."""
+    devices = trial.config.devices
+    if devices > max(1, resources.gpus):
+        raise sweep_file.SweepError(
+            f"The trial {trial.tag} has --devices={devices}, but resources give it "
+            f"{resources.gpus:g} GPUs; give it as many, or leave --devices out."
+        )

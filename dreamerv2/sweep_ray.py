@@ -137,7 +137,8 @@ class Attempt:
             self.close()
             raise OSError(str(error.cause)) from error
         except ray.exceptions.RayError as error:
-            raise Lost(str(error).strip().splitlines()[0].rstrip(".")) from error
+            # The last line says why: a machine that is gone, a module that is missing.
+            raise Lost(str(error).strip().splitlines()[-1].strip("\t .")) from error
         if isinstance(result, str):
             self.host = result
         elif result is not None:

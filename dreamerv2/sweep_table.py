@@ -100,7 +100,7 @@ def row(status: sweep_loop.Status, width: int = 0) -> str:
     parts = [
         f"{status.trial.tag:<{width}}",
         f"{status.state:<8}",
-        f"{short(status.step):>6}/{short(total)} {status.step / total:5.0%}",
+        f"{short(status.step):>6}/{short(total):<5} {status.step / total:4.0%}",
     ]
     if status.left is not None:
         parts.append(f"{timing.duration(status.left):>7} left")

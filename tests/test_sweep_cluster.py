@@ -155,7 +155,7 @@ def test_a_node_that_dies_midway_changes_nothing(
     assert all(sweep_state.saved_step(folder) < 120 for folder in lost)
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 0, output
-    assert "6 finished" in output
+    assert "6 finished" in output and "failures: 1" in output
     # Those of the second machine were started anew, and no other.
     assert {f for f in folders if attempts(f) == 2} == set(lost), output
     assert sum(map(attempts, folders)) == 6 + len(lost)

@@ -315,13 +315,18 @@ def test_a_process_prints_to_the_log_of_its_trial_and_tells_how_it_ended(make):
             assert end.splitlines()[-1].endswith("the power has failed")
 
 
-def test_a_process_saves_when_it_is_stopped(make, monkeypatch):
+def test_a_process_hears_signals_and_saves_when_it_is_stopped(make, monkeypatch):
     monkeypatch.setenv("DUMMY_PAUSE", "0.05")
     plan = make({"a": GOOD})
     process = sweep_process.Process(job(plan.trials[0], plan))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # as Ray does
     process.start()
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     while sweep_state.seen_step(plan.trials[0].folder) < 5:
         assert process.wait(0.05) is None
+    pid = (plan.trials[0].folder / rundir.LOCK).read_text()
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    assert int(status.partition("SigBlk:")[2].split()[0], 16) == 0
     process.stop()
     outcome = process.wait(60)
     assert outcome.code == 0 and 5 <= outcome.saved < 60 and not outcome.finished
@@ -386,7 +391,7 @@ def test_the_table_has_what_runs_first_and_fits_the_terminal(make):
         "6 trials: 1 finished, 3 waiting, 1 running, 1 failed, 26% of 360 steps"
     )
     assert [line.split()[0] for line in lines[1:]] == ["d_s0", "c_s0", "b_s0", "..."]
-    assert "and 3 more" in lines[-1] and "25%" in lines[2]
+    assert "and 3 more" in lines[-1] and " 25%" in lines[2]
     assert len(sweep_table.table(statuses)) == 7
 
 
@@ -454,6 +459,8 @@ def test_a_sweep_that_is_finished_needs_no_ray_and_ends_with_the_report(
     assert sweep.main([str(tmp_path / "sweep.yaml")]) == 0
     logs = str(tmp_path / "logs")
     assert calls == [([logs], os.path.join(logs, "report"))]
+    copy = tmp_path / "logs" / "sweep.yaml"
+    assert copy.read_text() == (tmp_path / "sweep.yaml").read_text()
     assert "0 of 1 trials" in (output := capsys.readouterr().out)
     assert "the page" in output
 

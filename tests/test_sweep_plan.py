@@ -135,6 +135,7 @@ def test_resources_and_retries_have_defaults(make):
         ({"resources": "{cpus: 0}"}, "cpus are above 0"),
         ({"resources": "{gpus: 1.5}"}, "a share of one or a whole number"),
         ({"resources": "{memory: much}"}, "resources.memory = 'much'"),
+        ({"flags": "--devices=2"}, "--devices=2, but resources give it 0 GPUs"),
         ({"retries": -1}, "retries = -1"),
         ({"retries": "often"}, "retries = 'often'"),
         ({"script": "train_minigird.py"}, "no script 'train_minigird.py'.*minigrid.py"),
@@ -195,8 +196,9 @@ def test_a_shipped_sweep_has_commands_that_its_script_understands(
     if "minihack" in path.read_text():
         pytest.importorskip("minihack")
     monkeypatch.chdir(ROOT)
-    assert sweep.main([str(path), "--dry_run", "--logdir", str(tmp_path)]) == 0
     plan = sweep_plan.make(path, str(tmp_path))
+    monkeypatch.setattr(sweep_plan, "make", lambda *args: plan)
+    assert sweep.main([str(path), "--dry_run", "--logdir", str(tmp_path)]) == 0
     lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
     assert len(lines) == len(plan.trials) > 5
     module = sweep_plan._load(plan.script)
