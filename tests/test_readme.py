@@ -26,6 +26,10 @@ PARSERS = {
     "dreamerv2.verify": "dreamerv2/verify.py",
     "dreamerv2.watch": "dreamerv2/watch.py",
     "common/plot.py": "common/plot.py",
+    "dreamerv2.report": "dreamerv2/report.py",
+    "dreamerv2.sweep": "dreamerv2/sweep.py",
+    "benchmarks.loop": "benchmarks/loop.py",
+    "benchmarks.policy": "benchmarks/policy.py",
     "benchmarks.update": "benchmarks/update.py",
     "benchmarks.exploration": "benchmarks/exploration.py",
     "benchmarks.replay": "benchmarks/replay.py",
@@ -57,6 +61,8 @@ def commands():
 
 def own_flags(script):
     source = (ROOT / PARSERS[script]).read_text()
+    if script in ("benchmarks.policy", "benchmarks.update"):
+        source += (ROOT / "benchmarks/cases.py").read_text()
     if script == "dreamerv2.watch":  # it reads its flags as the scripts do
         return set(watch.FLAGS)
     return set(re.findall(r"add_argument\(\s*\"--(\w+)\"", source))
@@ -104,7 +110,7 @@ def test_every_flag_that_the_text_names_exists():
         re.findall(r" --([\w.-]+)", text)
     )
     known = {"configs", "help", *cli.ALIASES, *cli.SWITCHES}
-    known |= {"build-arg", "gpus"}  # of docker
+    known |= {"build-arg", "gpus", "head", "include-dashboard"}  # of docker and Ray
     for script in PARSERS:
         known |= own_flags(script)
     for flag in {flag.rstrip(".") for flag in flags} - known:
