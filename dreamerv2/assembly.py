@@ -52,6 +52,23 @@ def check_specs(name: str, env: base.Env, first: base.Env | agent_lib.Agent) -> 
         )
 
 
+def check_tasks(
+    tasks: Sequence[tasks_lib.Task], agent: agent_lib.Agent, config: config_lib.Config
+) -> None:
+    """Makes an environment of each of some tasks, to look at its spaces.
+
+    Raises:
+      ValueError: If they are not those of the agent: told before hours of training, not
+        when the task's turn comes.
+    """
+    for task in tasks:
+        (env,) = make_envs(task, config.update(envs=1))
+        try:
+            check_specs(task.name, env, agent)
+        finally:
+            env.close()
+
+
 def make_replay(
     folder: pathlib.Path, config: config_lib.Config, agent: agent_lib.Agent
 ) -> replay.Replay:

@@ -71,6 +71,7 @@ def train(
             [*tasks, *eval_only], len(tasks), schedule, phase, config, folder
         )
         with contextlib.closing(run):
+            run.check_tasks()
             if latest:
                 run.restore(state, checkpoint.load_tensors(latest))
             _train(run, schedule, snapshots, stop)

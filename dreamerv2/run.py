@@ -80,6 +80,12 @@ class Run:
         self._explores = schedules.Until(config.expl_until)
         self._saved_at = time.monotonic()
 
+    def check_tasks(self) -> None:
+        """Raises ValueError unless all trained tasks have the agent's spaces."""
+        trained = {phase.task for phase in self._schedule.phases}
+        others = [self._tasks[k] for k in sorted(trained - {self._phase.task})]
+        assembly.check_tasks(others, self._agent, self._config)
+
     def enter(self, phase: phases.Phase) -> None:
         """Puts the environments of a phase's task in place of the last one's."""
         self._progress.update(self.step)

@@ -43,8 +43,9 @@ def test_the_sequence_is_gone_through_as_often_as_asked_for(tmp_path):
         task for task, _ in itertools.groupby(t for _, t in dummies.pick(lines, "task"))
     ]
     assert runs == [0, 1, 0, 1]
-    assert [dummies.count(tape, "make") for tape in tapes.train] == [2, 2]
-    assert [dummies.count(tape, "close") for tape in tapes.train] == [2, 2]
+    # Once more for the second, whose spaces are looked at before the run.
+    assert [dummies.count(tape, "make") for tape in tapes.train] == [2, 3]
+    assert [dummies.count(tape, "close") for tape in tapes.train] == [2, 3]
 
 
 def test_a_single_task_is_not_interrupted_between_its_phases(tmp_path):
@@ -57,8 +58,9 @@ def test_a_single_task_is_not_interrupted_between_its_phases(tmp_path):
 def test_environments_are_reset_at_a_task_switch_and_no_episode_spans_it(tmp_path):
     tapes = dummies.Tapes(2)
     dummies.run(tmp_path, tapes, steps=21, prefill=10)
-    for tape in tapes.train:
-        assert [call[0] for call in tape[:3]] == ["make", "reset", "step"]
+    for tape, before in zip(tapes.train, ([], ["make", "close"]), strict=True):
+        first = [call[0] for call in tape[: len(before) + 3]]
+        assert first == [*before, "make", "reset", "step"]
         assert tape[-1] == ("close",)
     for episode in stored(tmp_path, 0) + stored(tmp_path, 1):
         assert episode["is_first"].tolist().index(True) == 0
@@ -255,8 +257,8 @@ def test_threads_change_nothing(tmp_path):
         dummies.run(tmp_path / strategy, tapes, envs=2, envs_parallel=strategy)
         results[strategy] = [dummies.count(tape, "make") for tape in tapes.train]
         assert [len(dummies.steps(tape)) for tape in tapes.train] == [40, 40]
-        assert [dummies.count(tape, "close") for tape in tapes.train] == [2, 2]
-    assert results == {"none": [2, 2], "thread": [2, 2]}
+        assert [dummies.count(tape, "close") for tape in tapes.train] == [2, 3]
+    assert results == {"none": [2, 3], "thread": [2, 3]}
     dummies.assert_same_end(tmp_path / "none", tmp_path / "thread")
 
 
@@ -285,7 +287,8 @@ def test_a_task_with_other_spaces_is_refused_and_named(tmp_path):
             dummies.configure(tmp_path),
         )
     for tape in (*first.train, *second.train):
-        assert dummies.count(tape, "close") >= 1
+        assert dummies.count(tape, "close") == dummies.count(tape, "make") == 1
+        assert not dummies.steps(tape)  # nothing was trained before it was said
 
 
 # Seeds.
