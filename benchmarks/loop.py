@@ -6,9 +6,9 @@
 
 It trains as the scripts do, in a folder that is deleted, and reads the metrics of that
 run: the first interval, with the traces, is left out; of the others the medians are
-printed. `full` and `small` are the networks of `benchmarks.update` with the suite's
-settings, `quickstart` is that block of configs.yaml. With fewer steps than `eval_every`
-no evaluation is measured.
+printed. `full` and `small` have the networks and the batch of `benchmarks.update` and
+else the suite's settings, `quickstart` is that block of configs.yaml. With fewer steps
+than `eval_every` no evaluation is measured.
 """
 
 import argparse
@@ -19,13 +19,17 @@ import pathlib
 import statistics
 import tempfile
 
-from benchmarks import update
+from benchmarks import cases
+from benchmarks.adapters import ours
 from common import config as config_lib
 from dreamerv2 import blocks, loop, phases
 from dreamerv2 import tasks as tasks_lib
 
 SECTIONS = ("environment", "policy", "replay", "update", "evaluation", "save", "other")
-SIZES = {**update.SIZES, "quickstart": blocks.configs["quickstart"]}
+SIZES = {
+    **{size: ours.settings(cases.make_case(size, True, {})) for size in cases.SIZES},
+    "quickstart": blocks.configs["quickstart"],
+}
 
 
 def configure(
@@ -40,9 +44,9 @@ def configure(
       steps: Environment steps of a round.
       folder: The logdir.
     """
-    ours = {"logdir": folder, "log_every": steps, "wandb.mode": "disabled"}
-    ours |= {"log_every_video": 0, "prefill": 500}
-    return blocks.defaults.update(blocks.configs[suite], SIZES[size], ours, settings)
+    always = {"logdir": folder, "log_every": steps, "wandb.mode": "disabled"}
+    always |= {"log_every_video": 0, "prefill": 500}
+    return blocks.defaults.update(blocks.configs[suite], SIZES[size], always, settings)
 
 
 def choose_tasks(suite: str, config: config_lib.Config) -> tasks_lib.TaskList:
