@@ -95,7 +95,10 @@ def test_all_numbers_are_finite_and_the_clocks_run(run):
 
 
 def test_no_graph_is_traced_after_the_first_task(run):
-    after_task = run[3].traces[:3]
+    counts = run[3].traces
+    while counts[0] == [0, 0]:  # spaces are looked at before anything is traced
+        counts = counts[1:]
+    after_task = counts[:3]
     assert after_task == [after_task[0]] * 3
     assert after_task[0] == [1, 2]  # training; acting with and without exploration
 
