@@ -192,8 +192,9 @@ def test_ctrl_c_saves_and_the_same_command_runs_what_is_missing(
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 1, output
     assert sweep_state.is_finished(good, 120) and attempts(good) == 2
-    assert sweep_state.saved_step(bad) == 20 and attempts(bad) in (2, 3)
-    assert "bad_s0 has failed: exit status 1 at step 20" in output
+    last = sweep_state.saved_step(bad)  # more than 20 if Ctrl-C came that late
+    assert 20 <= last < 25 and attempts(bad) in (2, 3)
+    assert f"bad_s0 has failed: exit status 1 at step {last}" in output
     assert "the power has failed" in output
     assert "1 failed" in output and "1 finished" in output
     assert not list(place.glob("dreamerv2-ray-*"))
