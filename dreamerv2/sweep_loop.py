@@ -188,6 +188,8 @@ class Loop:
     def _stop_all(self) -> None:
         self._stopping = True
         for status in self._statuses:
+            if status.attempt:
+                self._look_after(status)  # it may have begun since the last look
             if status.attempt and status.attempt.host:
                 status.attempt.stop()
             elif status.state == WAITING:
