@@ -242,7 +242,7 @@ def measure(pair: str, recorded: list[Arrays], steps: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         if pair.startswith("coverage"):
-            embedding()({"image": np.zeros((LENGTH, 64, 64, 3), np.uint8)})
+            embedding().cell_state(np.zeros((LENGTH, 64, 64, 3), np.uint8))
         before = resident()
         target = make(pair, folder, steps)
         for rows in transitions(recorded, steps):

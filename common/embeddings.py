@@ -6,15 +6,20 @@ convolutional LSTM (Shi et al. 2015) that reads the episode's images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from common import episodes, layers
 
-_TILE = 2  # cells of a row that one product gives; 4 and 8 are no faster
 SIZE = 256  # numbers that an embedding is projected to: 1 KB an episode
+
+_ROOM = 128  # images that are read in one go
+_TILE = 2  # cells of a row that one product gives; 4 and 8 are no faster
+_ALIGNED = 64  # bytes, as TensorFlow asks of memory it shares
+
+_State = tuple[tf.Tensor, tf.Tensor]
 
 
 class ConvLSTM:
@@ -65,49 +70,55 @@ class ConvLSTM:
         state = layers.glorot(rng, [*kernel, filters, 4 * filters])
         size = height * width * filters
         projection = rng.standard_normal((size, SIZE), np.float32) / np.sqrt(SIZE)
-        self._inputs = tf.constant(inputs / 255)  # for images in bytes
+        inputs = inputs.reshape(-1, 4 * filters) / 255  # for images in bytes
+        self._inputs = tf.constant(inputs)
         self._tiles = tf.constant(_tile(state))
         self._projection = tf.constant(projection, tf.float32)
-        self._read_graph = tf.function(
-            self._read,
-            input_signature=[
-                tf.TensorSpec([None, *shape], tf.uint8),
-                tf.TensorSpec([], tf.int32),
-            ],
-            autograph=False,
-        )
-        # A step is a dozen tiny operations: XLA makes one of them.
+        self._zero = tf.zeros([height, width, filters])
+        self._room, self._shared = _make_room([_ROOM, *shape])
+        # A step is a dozen tiny operations: XLA makes one of them, and stays in this
+        # thread. Reading all images ahead would wake others, for more CPU in all.
         self._run_graph = tf.function(self._run, autograph=False, jit_compile=True)
 
-    def __call__(
-        self, episode: episodes.Episode | Mapping[str, np.ndarray]
-    ) -> np.ndarray:
-        """Returns the embedding [SIZE], float32, of an episode or its arrays."""
-        return self._both(episode[self._key])[1].numpy()
+    def __call__(self, episode: episodes.Episode) -> np.ndarray:
+        """Returns the embedding [SIZE], float32, of an episode."""
+        return self._final(episode.parts(self._key))[1].numpy()
 
-    def cell_state(self, images: np.ndarray) -> tf.Tensor:
+    def cell_state(self, images: np.ndarray) -> np.ndarray:
         """Returns the final cell state, flattened [D], of images [T, H, W, C]."""
-        return self._both(images)[0]
+        return self._final([images])[0].numpy()
 
-    def _both(self, images: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
-        length = len(images)
-        padded = 1 << (length - 1).bit_length()  # few lengths, few compilations
-        inputs = self._read_graph(images, tf.constant(padded - length))
-        return self._run_graph(inputs, tf.constant(length))
+    def _final(self, parts: Iterable[np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
+        """The final cell state of images that come in parts, and its projection."""
+        state, held = (self._zero, self._zero), 0
+        for part in parts:
+            while len(part):
+                if held == _ROOM:
+                    state, held = self._read(held, state)[0], 0
+                taken = min(len(part), _ROOM - held)
+                self._room[held : held + taken] = part[:taken]
+                held, part = held + taken, part[taken:]
+        return self._read(held, state)[1]
 
-    def _read(self, images: tf.Tensor, padding: tf.Tensor) -> tf.Tensor:
-        """The images' share of the gates, [T + padding, h, w, 4 * filters]."""
-        images = tf.cast(images, tf.float32)
-        gates = tf.nn.conv2d(images, self._inputs, self._stride, "VALID")
-        return tf.pad(gates, [[0, padding], [0, 0], [0, 0], [0, 0]])
+    def _read(self, number: int, state: _State) -> tuple[_State, _State]:
+        with tf.device("CPU"):
+            return self._run_graph(self._shared, tf.constant(number), state)
 
-    def _run(self, inputs: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The flattened cell state after `length` steps, and its projection."""
-        height, width = inputs.shape[1:3]
-        zero = tf.zeros([height, width, self._filters])
+    def _run(
+        self, images: tf.Tensor, length: tf.Tensor, state: _State
+    ) -> tuple[_State, _State]:
+        """Hidden and cell state after `length` images; the latter flat, projected."""
+        height, width = self._zero.shape[:2]
         side, count = self._stride, -(-width // _TILE)
         before, rest = (side - 1) // 2, count * _TILE - width
         margins = [[before, side // 2], [before, side // 2 + rest], [0, 0]]
+
+        def read(image):
+            image = image[: height * side, : width * side]
+            image = tf.reshape(image, [height, side, width, -1])
+            cells = tf.reshape(tf.transpose(image, [0, 2, 1, 3]), [height * width, -1])
+            gates = tf.cast(cells, tf.float32) @ self._inputs
+            return tf.reshape(gates, [height, width, -1])
 
         def convolve(hidden):
             hidden = tf.pad(hidden, margins)
@@ -122,18 +133,28 @@ class ConvLSTM:
             return gates[:, :width]
 
         def step(t, hidden, cell):
-            gates = inputs[t] + convolve(hidden)
-            write, forget, candidate, read = tf.split(gates, 4, -1)
+            gates = read(images[t]) + convolve(hidden)
+            write, forget, candidate, output = tf.split(gates, 4, -1)
             forget = _hard_sigmoid(forget + 1.0)  # remembers by default
             cell = forget * cell + _hard_sigmoid(write) * tf.tanh(candidate)
-            return t + 1, _hard_sigmoid(read) * tf.tanh(cell), cell
+            return t + 1, _hard_sigmoid(output) * tf.tanh(cell), cell
 
-        _, _, cell = tf.while_loop(
-            lambda t, *_: t < length, step, (tf.constant(0), zero, zero)
+        _, hidden, cell = tf.while_loop(
+            lambda t, *_: t < length, step, (tf.constant(0), *state)
         )
-        cell = tf.reshape(cell, [-1])
-        cell = tf.math.l2_normalize(cell) if self._normalize else cell
-        return cell, tf.linalg.matvec(self._projection, cell, transpose_a=True)
+        flat = tf.reshape(cell, [-1])
+        flat = tf.math.l2_normalize(flat) if self._normalize else flat
+        projected = tf.linalg.matvec(self._projection, flat, transpose_a=True)
+        return (hidden, cell), (flat, projected)
+
+
+def _make_room(shape: Sequence[int]) -> tuple[np.ndarray, tf.Tensor]:
+    """An array of bytes to write into, and a tensor that shares its memory."""
+    size = int(np.prod(shape))
+    room = np.zeros(size + _ALIGNED, np.uint8)
+    start = -room.ctypes.data % _ALIGNED
+    room = room[start : start + size].reshape(shape)
+    return room, tf.experimental.dlpack.from_dlpack(room.__dlpack__())
 
 
 def _tile(kernel: np.ndarray) -> np.ndarray:

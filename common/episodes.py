@@ -13,7 +13,7 @@ import re
 import threading
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,9 +77,9 @@ class Episode:
         """Transitions `number * BLOCK` and following, decoded (read-only arrays)."""
         return self.layout.unpack(self.blocks[number])
 
-    def __getitem__(self, key: str) -> np.ndarray:
-        """All transitions of one key, decoded to an array [total, ...]."""
-        return np.concatenate([self.layout.unpack(b)[key] for b in self.blocks])
+    def parts(self, key: str) -> Iterator[np.ndarray]:
+        """One key of block after block, decoded to arrays of up to `BLOCK` rows."""
+        return (self.layout.unpack_key(block, key) for block in self.blocks)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All transitions, decoded to arrays [total, ...]."""

@@ -78,7 +78,10 @@ class Layout:
             )
         order = sorted(fields, key=lambda key: (-fields[key].dtype.itemsize, key))
         self.fields = {key: fields[key] for key in order}
-        self.step_bytes = sum(f.size * f.dtype.itemsize for f in fields.values())
+        self._offsets, self.step_bytes = {}, 0  # bytes of one transition
+        for key, field in self.fields.items():
+            self._offsets[key] = self.step_bytes
+            self.step_bytes += field.size * field.dtype.itemsize
 
     @classmethod
     def of(cls, transition: Mapping[str, Any], *, batched: bool = False) -> "Layout":
@@ -131,9 +134,15 @@ class Layout:
     def unpack(self, block: bytes) -> dict[str, np.ndarray]:
         """Decodes one block to read-only arrays [n, ...] of every key."""
         data = _CODEC.decompress(block)
-        total, offset, arrays = len(data) // self.step_bytes, 0, {}
-        for key, field in self.fields.items():
-            array = np.frombuffer(data, field.dtype, total * field.size, offset)
-            arrays[key] = array.reshape((total, *field.shape))
-            offset += array.nbytes
-        return arrays
+        return {key: self._cut(data, key) for key in self.fields}
+
+    def unpack_key(self, block: bytes, key: str) -> np.ndarray:
+        """Decodes one key of a block to a read-only array [n, ...]."""
+        return self._cut(_CODEC.decompress(block), key)
+
+    def _cut(self, data: bytes, key: str) -> np.ndarray:
+        total, field = len(data) // self.step_bytes, self.fields[key]
+        array = np.frombuffer(
+            data, field.dtype, total * field.size, total * self._offsets[key]
+        )
+        return array.reshape((total, *field.shape))

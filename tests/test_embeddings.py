@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from common import episodes as episodes_lib
+from common import layouts
 from common.envs import minigrid
 
 pytestmark = pytest.mark.tf
@@ -21,8 +23,20 @@ def episodes():
                 action = np.eye(7, dtype=np.float32)[rng.integers(7)]
                 tran = env.step(action)
                 images.append(tran["image"])
-            result.append({"image": np.stack(images)})
+            result.append(np.stack(images))
     return result
+
+
+def stored(images):
+    """The images as an episode of the replay holds them."""
+    total = len(images)
+    arrays = {
+        "image": images,
+        "action": np.zeros((total, 7), np.float32),
+        **{key: np.zeros(total, dtype) for key, dtype in layouts.STANDARD.items()},
+    }
+    layout = layouts.Layout.of(arrays, batched=True)
+    return episodes_lib.from_arrays(arrays, layout, index=0, task=0)
 
 
 def make(seed=0, **options):
@@ -40,8 +54,8 @@ def distances(points):
 
 def test_median_distances_survive_the_projection_within_a_tenth(episodes):
     embed = make()
-    whole = np.stack([embed.cell_state(e["image"]).numpy() for e in episodes])
-    small = np.stack([embed(e) for e in episodes])
+    whole = np.stack([embed.cell_state(images) for images in episodes])
+    small = np.stack([embed(stored(images)) for images in episodes])
     before = np.median(distances(whole), axis=1)
     after = np.median(distances(small), axis=1)
     error = np.abs(after / before - 1)
@@ -51,18 +65,23 @@ def test_median_distances_survive_the_projection_within_a_tenth(episodes):
 
 def test_the_same_seed_embeds_alike_and_another_one_differs(episodes):
     first, again, other = make(1), make(1), make(2)
-    np.testing.assert_array_equal(first(episodes[0]), again(episodes[0]))
-    assert np.abs(first(episodes[0]) - other(episodes[0])).max() > 1e-3
+    episode = stored(episodes[0])
+    np.testing.assert_array_equal(first(episode), again(episode))
+    assert np.abs(first(episode) - other(episode)).max() > 1e-3
 
 
-@pytest.mark.parametrize("side", [3, 4])  # an even one pads more behind
-def test_the_cell_state_equals_a_plain_recursion_in_numpy(side):
+@pytest.mark.parametrize(
+    ("side", "length"),
+    [(3, 3), (4, 3), (16, 128), (16, 130), (16, 260)],
+    ids=["odd", "even pads more behind", "one reading", "two", "three"],
+)
+def test_the_cell_state_equals_a_plain_recursion_in_numpy(side, length):
     from common import layers
 
     embed = make(filters=2, kernel_size=side)
     around = (side - 1) // 2, side // 2
     rng = np.random.default_rng(3)
-    images = rng.integers(0, 256, (3, 64, 64, 3), np.uint8)
+    images = rng.integers(0, 256, (length, 64, 64, 3), np.uint8)
     draw = np.random.default_rng([0, 5])
     kernel = layers.glorot(draw, [side, side, 3, 8]) / 255  # of bytes
     recurrent = layers.glorot(draw, [side, side, 2, 8])
@@ -85,12 +104,12 @@ def test_the_cell_state_equals_a_plain_recursion_in_numpy(side):
     np.testing.assert_allclose(embed.cell_state(images), expected, atol=1e-5)
 
 
-def test_a_few_graphs_serve_episodes_of_all_lengths(episodes):
+def test_one_graph_serves_episodes_of_all_lengths(episodes):
     embed = make()
-    longest = max((episode["image"] for episode in episodes), key=len)
-    for length in (5, 6, 8, 9, 13, 16, 17, 25, 31):
-        embed({"image": longest[:length]})
-    assert embed._run_graph.experimental_get_tracing_count() == 3  # 8, 16, 32
+    many = np.concatenate(episodes)[:300]
+    for length in (1, 5, 16, 17, 127, 128, 129, 256, 300):
+        embed(stored(many[:length]))
+    assert embed._run_graph.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize("options", [{"filters": 0}, {"kernel_size": 65}])

@@ -15,7 +15,7 @@ LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=25)  # steps of epis
 
 
 def embed(episode):
-    return np.sin(episode["count"][:4].astype(np.float32))
+    return np.sin(next(episode.parts("count"))[:4].astype(np.float32))
 
 
 def score(batch):
