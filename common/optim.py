@@ -87,10 +87,14 @@ class Optimizer(layers.Module):
         """The weights that this optimiser updates."""
         return self._weights
 
+    @property
+    def loss_scale(self) -> tf.Tensor | float:
+        """What the loss is multiplied with so that float16 gradients do not vanish."""
+        return 1.0 if self._scale is None else self._scale.read_value()
+
     def scaled(self, loss: tf.Tensor) -> tf.Tensor:
         """Returns what to differentiate; call it inside the gradient tape."""
-        loss = replicas.share(loss)
-        return loss * self._scale if self._scale is not None else loss
+        return replicas.share(loss) * self.loss_scale
 
     def reset(self) -> None:
         """Forgets all moments, as a new optimiser would start."""
@@ -151,7 +155,8 @@ class Optimizer(layers.Module):
         now = _Step(self._lr, self._eps, _BETA1**steps, _BETA2**steps)
         for i, (weight, grad) in enumerate(zip(self._weights, grads, strict=True)):
             if self._wd:
-                weight.assign(weight * (1 - self._wd))
+                with tf.control_dependencies([grad]):  # else all products are held
+                    weight.assign(weight * (1 - self._wd))
             _RULES[self._opt](now, weight, grad, [slot[i] for slot in self._slots])
 
     def _adapt_scale(self, finite: tf.Tensor) -> None:

@@ -239,6 +239,7 @@ class Agent(nn.Module):
         seeds = tfutils.split_seed(seed, 3)
         data = self.model.preprocess(data)
         outputs, metrics = self.model.train(data, state, seeds[0])
+        seeds[1] = tfutils.after(metrics["model_grad_norm"], seeds[1])
         metrics.update(
             self.task.train(
                 self.model,
@@ -250,6 +251,7 @@ class Agent(nn.Module):
             )
         )
         if self.expl is not None:
+            seeds[2] = tfutils.after(metrics["critic_grad_norm"], seeds[2])
             more = self.expl.learn(data, outputs, coefficients, seeds[2])
             metrics.update(tfutils.prefix(more, "expl"))
         return {k: v[:, -1] for k, v in outputs.post.items()}, metrics

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from common import config as config_lib
 from common import layers as nn
-from common import nets, optim, perception, specs, tfutils
+from common import nets, optim, perception, pieces, specs, tfutils
 from dreamerv2 import losses, rssm
 
 CLIP_REWARDS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -21,6 +21,7 @@ CLIP_REWARDS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sign": tf.sign,
     "tanh": tf.tanh,
 }
+_PIECE = 100
 CONTEXT = 5  # steps that a video prediction observes before it imagines
 VIDEOS = 6  # sequences in a video
 
@@ -75,6 +76,7 @@ class WorldModel(nn.Module):
         nets.check_dist("reward_head.dist", config.reward_head.dist, ("mse", "binary"))
         nets.check_dist("discount_head.dist", config.discount_head.dist, ("binary",))
         self._config = config
+        self._action_size = act_spec.size
         self._dtype = tfutils.compute_dtype(config.precision)
         shapes = {key: spec.shape for key, spec in obs_specs.items()}
         self.encoder = self.add(
@@ -98,6 +100,9 @@ class WorldModel(nn.Module):
             self.heads["discount"] = nets.MLP(rng, feat, (), **config.discount_head)
         for name, head in self.heads.items():
             self.add(f"heads/{name}", head)
+        # What the heads predict: observations, and what else is named like its head.
+        self._targets = [*decoder.cnn_keys, *decoder.mlp_keys]
+        self._targets += [name for name in self.heads if name != "decoder"]
         unknown = set(config.grad_heads) - set(self.heads)
         if unknown:
             raise ValueError(
@@ -173,11 +178,19 @@ class WorldModel(nn.Module):
         kl = losses.kl_balance(
             _stats(post), _stats(prior), self.rssm.dist, **self._config.kl
         )
-        log_probs = self._log_probs(feat, data)
+        scales = self._config.loss_scales
+        predicted, log_probs = pieces.mean(
+            self._log_probs,
+            *tfutils.flatten_time((feat, {key: data[key] for key in self._targets})),
+            [w for head in self.heads.values() for w in head.named_weights().values()],
+            scales={key: -scales.get(key, 1.0) for key in self._targets},
+            most=_PIECE,
+            loss_scale=self.opt.loss_scale,
+        )
+        log_probs = {k: tf.reshape(v, feat.shape[:2]) for k, v in log_probs.items()}
+        total = scales.get("kl", 1.0) * kl.loss + predicted
         parts = {"kl": kl.loss}
         parts.update({k: -tf.reduce_mean(v) for k, v in log_probs.items()})
-        scales = self._config.loss_scales
-        total = sum(scales.get(key, 1.0) * value for key, value in parts.items())
         metrics = {f"{key}_loss": value for key, value in parts.items()}
         metrics["model_kl"] = tf.reduce_mean(kl.value)
         metrics["prior_ent"] = tf.reduce_mean(self.rssm.dist(prior).entropy())
@@ -210,16 +223,18 @@ class WorldModel(nn.Module):
         draws = self.rssm.draws(horizon, rows, seed)
         noise = tf.zeros([horizon]) if action_noise is None else action_noise
 
-        def step(now: rssm.State, inputs: tuple) -> rssm.State:
-            draw, noise = inputs
+        def step(now: rssm.State, t: tf.Tensor) -> rssm.State:
+            # A slice each step: as inputs of the scan, all noise would be copied.
+            draw, given = tf.nest.map_structure(lambda x: x[t], (draws, noise))
             feat = tf.stop_gradient(self.rssm.feat(now))
-            action = policy(feat, None if action_noise is None else noise)
+            action = policy(feat, None if action_noise is None else given)
             state = self.rssm.img_step(now, action, draw)
             return {"deter": state["deter"], "stoch": state["stoch"], "action": action}
 
-        zero = policy(tf.zeros([rows, self.rssm.feat_size], self._dtype), None) * 0
-        start = {**start, "action": zero}
-        states = tfutils.scan(step, (draws, noise), start, unroll=self._config.unroll)
+        start = {**start, "action": tf.zeros([rows, self._action_size])}
+        states = tfutils.scan(
+            step, tf.range(horizon), start, unroll=self._config.unroll
+        )
         states = tf.nest.map_structure(
             lambda first, rest: tf.concat([first[None], rest], 0), start, states
         )
@@ -293,7 +308,7 @@ class WorldModel(nn.Module):
     def _log_probs(
         self, feat: tf.Tensor, data: Mapping[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
-        """Returns log-likelihoods [B, T] of the data under every head."""
+        """Returns log-likelihoods [N] of data [N, ...] given features [N, F]."""
         result = {}
         for name, head in self.heads.items():
             grad = name in self._config.grad_heads

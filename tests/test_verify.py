@@ -8,12 +8,12 @@ import pytest
 import tiny_agent
 
 from common import tfutils
-from dreamerv2 import verify
+from dreamerv2 import verify, world_model
 
 pytestmark = pytest.mark.tf
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-CASES = {"discrete": "eager", "continuous": "graphs", "p2e": "graphs"}
+CASES = {"discrete": "eager", "continuous": "graphs", "p2e": "graphs_in_pieces"}
 
 
 @pytest.fixture
@@ -35,6 +35,12 @@ def eager(monkeypatch):
 def graphs():
     with tiny_agent.running(eagerly=False):
         yield
+
+
+@pytest.fixture
+def graphs_in_pieces(graphs, monkeypatch):
+    """Observations are predicted two states at a time."""
+    monkeypatch.setattr(world_model, "_PIECE", 2)
 
 
 def edit(path, **changes):

@@ -1,0 +1,117 @@
+"""Means over rows, differentiated piece by piece."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.tf
+
+ROWS, SIZE = 12, 5
+SCALES = {"near": -1.0, "far": -0.3}
+
+
+@pytest.fixture
+def network():
+    """A function of rows, and its weights; one of them is read by nobody."""
+    import tensorflow as tf
+
+    from common import layers
+
+    rng = np.random.default_rng(0)
+    first = layers.Dense(rng, SIZE, 7, "elu")
+    second = layers.Dense(rng, 7, 3)
+    weights = [*first.named_weights().values(), *second.named_weights().values()]
+
+    def function(x, data):
+        y = tf.cast(second(first(x)), tf.float32)
+        near = tf.reduce_sum(tf.square(y - data["target"]), -1)
+        return {"near": near, "far": data["weight"] * tf.reduce_sum(tf.abs(y), -1)}
+
+    return function, weights
+
+
+def inputs(dtype):
+    import tensorflow as tf
+
+    rng = np.random.default_rng(1)
+    data = {"target": rng.normal(size=[ROWS, 3]), "weight": rng.random(ROWS)}
+    data = {k: tf.constant(v, tf.float32) for k, v in data.items()}
+    return tf.constant(rng.normal(size=[ROWS, SIZE]), dtype), data
+
+
+def differentiate(network, dtype, most, *, loss_scale=1.0, eager=False):
+    """Total, values, and gradients of 3 x total for the inputs and weights."""
+    import tensorflow as tf
+
+    from common import pieces
+
+    function, weights = network
+    seen = []
+
+    def counted(x, data):
+        seen.append(x.shape[0])
+        return function(x, data)
+
+    def run(x, data):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([x, *weights])
+            total, values = pieces.mean(
+                counted,
+                2 * x,
+                data,
+                weights,
+                scales=SCALES,
+                most=most,
+                loss_scale=loss_scale,
+            )
+            loss = 3 * total * loss_scale
+        return total, values, tape.gradient(loss, [x, *weights])
+
+    graph = run if eager else tf.function(run, autograph=False)
+    return (*graph(*inputs(dtype)), set(seen))
+
+
+@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize(("most", "rows"), [(1, 1), (4, 4), (5, 4), (11, 6)])
+def test_pieces_give_what_all_rows_at_once_give(network, most, rows, eager):
+    whole = differentiate(network, np.float32, ROWS)
+    parts = differentiate(network, np.float32, most, eager=eager)
+    assert (whole[3], parts[3]) == ({ROWS}, {rows})
+    np.testing.assert_allclose(parts[0], whole[0], rtol=1e-6)
+    for name in SCALES:
+        np.testing.assert_allclose(parts[1][name], whole[1][name], rtol=1e-6)
+    for one, two in zip(parts[2], whole[2], strict=True):
+        assert np.abs(two).max() > 1e-2
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+def test_the_values_alone_take_no_gradient(network):
+    import tensorflow as tf
+
+    from common import pieces
+
+    function, weights = network
+    for most in (3, ROWS):
+        x, data = inputs(np.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            _, values = pieces.mean(
+                function, x, data, weights, scales=SCALES, most=most
+            )
+            loss = tf.reduce_sum(values["near"])
+        found = tape.gradient(loss, x)
+        assert found is None or not np.abs(found).any()
+
+
+def test_a_loss_scale_keeps_half_precision_from_vanishing(network):
+    function, weights = network
+
+    def small(x, data):
+        return {k: 1e-7 * v for k, v in function(x, data).items()}
+
+    expected = differentiate((small, weights), np.float32, 3)[2]
+    scaled = differentiate((small, weights), np.float16, 3, loss_scale=2.0**15)[2]
+    lost = differentiate((small, weights), np.float16, 3)[2]
+    for one, two, three in zip(expected, scaled, lost, strict=True):
+        found = np.float32(two) / 2**15
+        np.testing.assert_allclose(found, one, rtol=0.05, atol=1e-2 * np.abs(one).max())
+        assert np.abs(np.float32(three) - one).max() > 0.1 * np.abs(one).max()
