@@ -25,6 +25,18 @@ def gumbel(shape: list[int], seed: tf.Tensor) -> tf.Tensor:
     return -tf.math.log(-tf.math.log(uniform))
 
 
+@tf.custom_gradient
+def _straight_through(sample: tf.Tensor, logits: tf.Tensor) -> tuple:
+    """Returns the sample with the gradient of softmax(logits), if one is asked for."""
+
+    def gradient(upstream: tf.Tensor) -> tuple[None, tf.Tensor]:
+        probs = tf.nn.softmax(logits)
+        mean = tf.reduce_sum(probs * upstream, -1, keepdims=True)
+        return None, probs * (upstream - mean)
+
+    return tf.identity(sample), gradient
+
+
 class OneHot:
     """Categoricals as one-hot vectors with straight-through gradients.
 
@@ -45,8 +57,7 @@ class OneHot:
         """Returns one-hot vectors [..., K]; their gradient is that of the probs."""
         scores = self.logits if noise is None else self.logits + noise
         sample = tf.one_hot(tf.argmax(scores, -1), self.logits.shape[-1])
-        probs = tf.nn.softmax(self.logits)
-        return tf.stop_gradient(sample - probs) + probs
+        return _straight_through(sample, self.logits)
 
     def mode(self) -> tf.Tensor:
         """Returns the most probable one-hot vectors [..., K], straight-through."""

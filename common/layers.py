@@ -243,10 +243,13 @@ class GRUCell(Module):
         return tf.cast(self._kernel, dtype)
 
     def finish(self, parts: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
-        """Returns the next state [B, D], given the product [B, 3 D]."""
-        parts = tf.nn.bias_add(parts, tf.cast(self._bias, parts.dtype))
-        parts = self._norm(parts)
-        reset, candidate, update = tf.split(parts, 3, -1)
+        """Returns the next state [B, D], given the product [B, 3 D].
+
+        In mixed precision only the product is of half precision.
+        """
+        parts = tf.nn.bias_add(tf.cast(parts, tf.float32), self._bias)
+        reset, candidate, update = tf.split(self._norm(parts), 3, -1)
         candidate = tf.tanh(tf.sigmoid(reset) * candidate)
         update = tf.sigmoid(update + self._UPDATE_BIAS)
-        return update * candidate + (1 - update) * state
+        kept = (1 - update) * tf.cast(state, tf.float32)
+        return tf.cast(update * candidate + kept, state.dtype)
