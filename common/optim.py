@@ -155,7 +155,7 @@ class Optimizer(layers.Module):
         now = _Step(self._lr, self._eps, _BETA1**steps, _BETA2**steps)
         for i, (weight, grad) in enumerate(zip(self._weights, grads, strict=True)):
             if self._wd:
-                with tf.control_dependencies([grad]):  # else all products are held
+                with tf.control_dependencies([grad]):  # else it is early, and held
                     weight.assign(weight * (1 - self._wd))
             _RULES[self._opt](now, weight, grad, [slot[i] for slot in self._slots])
 

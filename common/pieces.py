@@ -34,7 +34,7 @@ def mean(
       data: Nest of tensors [N, ...]; they take no gradient.
       weights: Variables that take a gradient.
       scales: What the values are multiplied with, by name.
-      most: Rows in a piece, at most; all pieces are of one size.
+      most: Rows in a piece, at most, unless only tiny pieces divide N evenly.
       loss_scale: What the mean will be multiplied with before it is differentiated:
         without it, gradients within a piece would underflow in float16.
 
@@ -42,9 +42,8 @@ def mean(
       The mean over rows [] of the scaled sum of the values, and the values [N], which
       take no gradient.
     """
-    total = x.shape[0]
-    rows = max(n for n in range(1, min(most, total) + 1) if total % n == 0)
-    if rows == total:
+    rows = _choose(x.shape[0], most)
+    if rows == x.shape[0]:
         values = function(x, data)
         return _weigh(values, scales), tf.nest.map_structure(tf.stop_gradient, values)
 
@@ -63,6 +62,14 @@ def mean(
         return (_weigh(values, scales), values), gradient
 
     return run(x)
+
+
+def _choose(total: int, most: int) -> int:
+    """Returns the rows of a piece, which divide all evenly."""
+    most = min(most, total)
+    sizes = [n for n in range(1, total + 1) if total % n == 0]
+    fitting = max(n for n in sizes if n <= most)
+    return fitting if 4 * fitting > most else min(n for n in sizes if 4 * n > most)
 
 
 def _weigh(values: Rows, scales: Mapping[str, float]) -> tf.Tensor:
@@ -90,7 +97,9 @@ def _run(
             tape.watch([now, *weights])
             found = function(now, given)
             scaled = _weigh(found, scales) * loss_scale / count
-        here, *more = tape.gradient(scaled, [now, *weights])
+        here, *more = tape.gradient(
+            scaled, [now, *weights], unconnected_gradients="zero"
+        )
         values = values.write(i, tf.stack([found[name] for name in scales]))
         slopes = [a + b for a, b in zip(slopes, more, strict=True)]
         return i + 1, values, slope.write(i, here), slopes

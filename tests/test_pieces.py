@@ -20,6 +20,7 @@ def network():
     first = layers.Dense(rng, SIZE, 7, "elu")
     second = layers.Dense(rng, 7, 3)
     weights = [*first.named_weights().values(), *second.named_weights().values()]
+    weights.append(tf.Variable([1.0, 2.0]))
 
     def function(x, data):
         y = tf.cast(second(first(x)), tf.float32)
@@ -38,7 +39,7 @@ def inputs(dtype):
     return tf.constant(rng.normal(size=[ROWS, SIZE]), dtype), data
 
 
-def differentiate(network, dtype, most, *, loss_scale=1.0, eager=False):
+def differentiate(network, dtype, most, *, loss_scale=1.0, how="graph"):
     """Total, values, and gradients of 3 x total for the inputs and weights."""
     import tensorflow as tf
 
@@ -64,24 +65,52 @@ def differentiate(network, dtype, most, *, loss_scale=1.0, eager=False):
                 loss_scale=loss_scale,
             )
             loss = 3 * total * loss_scale
-        return total, values, tape.gradient(loss, [x, *weights])
+        grads = tape.gradient(loss, [x, *weights], unconnected_gradients="zero")
+        return total, values, grads
 
-    graph = run if eager else tf.function(run, autograph=False)
+    graph = run
+    if how != "eager":
+        graph = tf.function(run, autograph=False, jit_compile=how == "xla")
     return (*graph(*inputs(dtype)), set(seen))
 
 
-@pytest.mark.parametrize("eager", [False, True])
+@pytest.mark.parametrize("how", ["graph", "eager", "xla"])
 @pytest.mark.parametrize(("most", "rows"), [(1, 1), (4, 4), (5, 4), (11, 6)])
-def test_pieces_give_what_all_rows_at_once_give(network, most, rows, eager):
+def test_pieces_give_what_all_rows_at_once_give(network, most, rows, how):
     whole = differentiate(network, np.float32, ROWS)
-    parts = differentiate(network, np.float32, most, eager=eager)
+    parts = differentiate(network, np.float32, most, how=how)
     assert (whole[3], parts[3]) == ({ROWS}, {rows})
     np.testing.assert_allclose(parts[0], whole[0], rtol=1e-6)
     for name in SCALES:
         np.testing.assert_allclose(parts[1][name], whole[1][name], rtol=1e-6)
-    for one, two in zip(parts[2], whole[2], strict=True):
+    *_, unused = parts[2]
+    assert not np.abs(unused).any()
+    for one, two in zip(parts[2][:-1], whole[2][:-1], strict=True):
         assert np.abs(two).max() > 1e-2
         np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("total", "most", "rows"),
+    [(800, 100, 100), (400, 100, 100), (8, 100, 8), (784, 100, 98), (211, 100, 211)],
+)
+def test_pieces_divide_the_rows_evenly_and_are_not_tiny(total, most, rows):
+    from common import pieces
+
+    assert pieces._choose(total, most) == rows
+
+
+def test_inputs_that_nothing_depends_on_take_a_gradient_of_zero(network):
+    import tensorflow as tf
+
+    function, weights = network
+
+    def cut(x, data):
+        return function(tf.stop_gradient(x), data)
+
+    slope, *slopes = differentiate((cut, weights), np.float32, 3)[2]
+    assert slope.shape == (ROWS, SIZE) and not np.abs(slope).any()
+    assert np.abs(slopes[0]).max() > 1e-2
 
 
 def test_the_values_alone_take_no_gradient(network):
@@ -111,7 +140,7 @@ def test_a_loss_scale_keeps_half_precision_from_vanishing(network):
     expected = differentiate((small, weights), np.float32, 3)[2]
     scaled = differentiate((small, weights), np.float16, 3, loss_scale=2.0**15)[2]
     lost = differentiate((small, weights), np.float16, 3)[2]
-    for one, two, three in zip(expected, scaled, lost, strict=True):
+    for one, two, three in zip(expected[:-1], scaled[:-1], lost[:-1], strict=True):
         found = np.float32(two) / 2**15
         np.testing.assert_allclose(found, one, rtol=0.05, atol=1e-2 * np.abs(one).max())
         assert np.abs(np.float32(three) - one).max() > 0.1 * np.abs(one).max()
