@@ -30,7 +30,8 @@ import pathlib
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -171,8 +172,8 @@ def make(pair: str, folder: pathlib.Path, capacity: int) -> replay.Replay:
 
 
 @functools.cache
-def embedding() -> Callable[[Arrays], np.ndarray]:
-    """The one of a run, which needs TensorFlow."""
+def embedding() -> Any:
+    """The `ConvLSTM` of a run, which needs TensorFlow."""
     from common import embeddings
 
     settings = {"filters": 3, "kernel_size": 4, "normalize_lstm_state": True}

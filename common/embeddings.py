@@ -63,7 +63,7 @@ class ConvLSTM:
             )
         rng = np.random.default_rng([seed, 5])
         self._key, self._normalize = key, normalize_lstm_state
-        self._stride, self._filters = kernel_size, filters
+        self._stride = kernel_size
         height, width = (extent // kernel_size for extent in shape[:2])
         kernel = [kernel_size, kernel_size]
         inputs = layers.glorot(rng, [*kernel, shape[2], 4 * filters])

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 import tiny_agent
 
+from common import tfutils
 from dreamerv2 import agent as agent_lib
 from dreamerv2 import checkpoint
 
@@ -298,3 +299,11 @@ def test_a_report_predicts_from_five_images_and_all_actions(eager):
 
 def test_an_agent_without_images_reports_no_video(eager):
     assert make("continuous").report(batch("continuous", length=8)) == {}
+
+
+def test_a_seed_can_wait_for_a_tensor():
+    with tf.Graph().as_default():
+        norm, seed = tf.constant(1.0), tf.constant([1, 2])
+        late = tfutils.after(norm, seed)
+    assert norm.op in late.op.control_inputs
+    assert tfutils.after(norm, None) is None

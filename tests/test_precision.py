@@ -38,8 +38,9 @@ def test_half_precision_starts_as_single_does_and_learns_as_well(single, precisi
     assert set(found) == set(expected) >= {"image_loss", "actor_loss", "critic_loss"}
     for key, values in found.items():
         assert np.isfinite(values).all(), key
-        # The actor's loss is a small difference of returns: also 0.004 in absolute.
-        slack = 4e-3 if key == "actor_loss" else 0
+        # The actor's loss is a small difference of returns: rounding of the weights
+        # alone shifts it by 0.0002 in float16 and 0.002 in bfloat16.
+        slack = {"16": 5e-4, "bfloat16": 3e-3}[precision] if key == "actor_loss" else 0
         np.testing.assert_allclose(
             values[0], expected[key][0], rtol=0.02, atol=slack, err_msg=key
         )
