@@ -55,9 +55,13 @@ class OneHot:
 
     def sample(self, noise: tf.Tensor | None = None) -> tf.Tensor:
         """Returns one-hot vectors [..., K]; their gradient is that of the probs."""
-        scores = self.logits if noise is None else self.logits + noise
-        sample = tf.one_hot(tf.argmax(scores, -1), self.logits.shape[-1])
+        sample = tf.one_hot(self.choose(noise), self.logits.shape[-1])
         return _straight_through(sample, self.logits)
+
+    def choose(self, noise: tf.Tensor | None = None) -> tf.Tensor:
+        """Returns the classes [...] of a sample."""
+        scores = self.logits if noise is None else self.logits + noise
+        return tf.argmax(scores, -1, tf.int32)
 
     def mode(self) -> tf.Tensor:
         """Returns the most probable one-hot vectors [..., K], straight-through."""

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from common import onehots
+
 ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "none": tf.identity,
     "elu": tf.nn.elu,
@@ -134,10 +136,10 @@ class Dense(_Layer):
         """Draws a kernel [inputs, size]."""
         super().__init__(rng, [inputs, size], size, act, norm)
 
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor | onehots.Sparse) -> tf.Tensor:
         """Applies the layer."""
         # On two axes product, bias and activation are one operation on a CPU.
-        y = tf.matmul(tf.reshape(x, [-1, x.shape[-1]]), self.rows(x.dtype))
+        y = onehots.matmul(onehots.merge_axes(x), self.rows(x.dtype))
         return tf.reshape(self.finish(y), [*x.shape[:-1], self.size])
 
     def rows(

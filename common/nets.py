@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import dists
+from common import dists, onehots
 from common import layers as nn
 
 
@@ -104,7 +104,7 @@ class MLP(nn.Module):
             inputs = units
         self._out = self.add("out", DistLayer(rng, inputs, shape, dist, min_std))
 
-    def __call__(self, x: tf.Tensor) -> Any:
+    def __call__(self, x: tf.Tensor | onehots.Sparse) -> Any:
         """Returns the distribution given features [..., inputs]."""
         for layer in self._layers:
             x = layer(x)
@@ -146,10 +146,10 @@ class EnsembleMLP(nn.Module):
             inputs = units
         self._out = self.add("out/out", _EnsembleDense(rng, count, inputs, size))
 
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor | onehots.Sparse) -> tf.Tensor:
         """Returns means [N, ..., size] in float32, one for each of the N networks."""
         batch = x.shape[:-1]
-        xs = [tf.reshape(x, [-1, x.shape[-1]])] * self._count
+        xs = [onehots.merge_axes(x)] * self._count
         for layer in (*self._layers, self._out):
             xs = layer(xs)
         y = tf.stack([tf.cast(x, tf.float32) for x in xs])
@@ -182,12 +182,12 @@ class _EnsembleDense(nn.Module):
         if self._norm:
             self.add("norm", self._norm)
 
-    def __call__(self, xs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    def __call__(self, xs: Sequence[tf.Tensor | onehots.Sparse]) -> list[tf.Tensor]:
         dtype = xs[0].dtype
         kernels = tf.unstack(tf.cast(self._kernel, dtype))
         biases = tf.unstack(tf.cast(self._bias, dtype))
         ys = [
-            tf.nn.bias_add(tf.matmul(x, kernel), bias)
+            tf.nn.bias_add(onehots.matmul(x, kernel), bias)
             for x, kernel, bias in zip(xs, kernels, biases, strict=True)
         ]
         if self._norm:

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from common import config as config_lib
-from common import dists, nets, optim, replicas, specs, tfutils
+from common import dists, nets, onehots, optim, replicas, specs, tfutils
 from common import layers as nn
 from dreamerv2 import losses, rssm, world_model
 
@@ -182,6 +182,7 @@ class ActorCritic(nn.Module):
             is_terminal,
             config.imag_horizon,
             seed2,
+            differentiable=self.gradient != "reinforce",
         )
         reward, metrics = reward_fn(trajectory)
         reward, more = self._norm(reward)
@@ -208,7 +209,7 @@ class ActorCritic(nn.Module):
         last two states have no such pair.
         """
         feat, action, _, weight = plan.trajectory
-        policy = self.actor(tf.stop_gradient(feat[:-2]))
+        policy = self.actor(_constants(feat, -2))
         target, log_prob, baseline = plan.target[1:], None, None
         if self.gradient != "dynamics":
             log_prob = policy.log_prob(tf.stop_gradient(action[1:-1]))
@@ -232,7 +233,7 @@ class ActorCritic(nn.Module):
     def critic_loss(self, plan: Plan) -> tuple[tf.Tensor, Metrics]:
         """Returns the regression loss of the critic towards the lambda-returns."""
         feat, _, _, weight = plan.trajectory
-        dist = self.critic(tf.stop_gradient(feat[:-1]))
+        dist = self.critic(_constants(feat, -1))
         log_prob = dist.log_prob(tf.stop_gradient(plan.target))
         loss = -losses.weighted_mean(log_prob, weight[:-1])
         return loss, {"critic": tf.reduce_mean(dist.mode())}
@@ -256,3 +257,10 @@ class ActorCritic(nn.Module):
 
         tf.cond(due, copy, lambda: None)
         self._updates.assign_add(1)
+
+
+def _constants(
+    feat: tf.Tensor | onehots.Sparse, stop: int
+) -> tf.Tensor | onehots.Sparse:
+    """Returns features [H + 1, N, F] up to a step, which take no gradient."""
+    return tf.nest.map_structure(lambda x: tf.stop_gradient(x[:stop]), feat)

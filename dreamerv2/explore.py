@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from common import config as config_lib
-from common import dists, nets, optim, specs, tfutils
+from common import dists, nets, onehots, optim, specs, tfutils
 from common import layers as nn
 from dreamerv2 import actor_critic, world_model
 
@@ -197,7 +197,9 @@ class Plan2Explore(_Seeker):
         """Returns the disagreement [H + 1, N] in imagined states."""
         return self.disagreement(trajectory.feat, trajectory.action, axis=0)
 
-    def disagreement(self, feat: tf.Tensor, action: tf.Tensor, axis: int) -> tf.Tensor:
+    def disagreement(
+        self, feat: tf.Tensor | onehots.Sparse, action: tf.Tensor, axis: int
+    ) -> tf.Tensor:
         """Returns the ensemble's disagreement [...] along trajectories.
 
         Args:
@@ -206,7 +208,7 @@ class Plan2Explore(_Seeker):
           axis: The axis of time.
         """
 
-        def judge(inputs: tf.Tensor) -> tf.Tensor:
+        def judge(inputs: tf.Tensor | onehots.Sparse) -> tf.Tensor:
             prediction = self._ensemble(inputs)  # [N, rows, size]
             return tf.reduce_mean(tf.math.reduce_std(prediction, 0), -1)
 
@@ -244,7 +246,9 @@ class Plan2Explore(_Seeker):
 
         return self._fit(loss)
 
-    def _inputs(self, feat: tf.Tensor, action: tf.Tensor, axis: int) -> tf.Tensor:
+    def _inputs(
+        self, feat: tf.Tensor | onehots.Sparse, action: tf.Tensor, axis: int
+    ) -> tf.Tensor | onehots.Sparse:
         """Returns what the members read: features and, if wanted, an action each."""
         if not self._config.disag_action_cond:
             return feat
@@ -254,7 +258,10 @@ class Plan2Explore(_Seeker):
             length = action.shape[axis]
             order = [*range(1, length), length - 1]
             action = tf.gather(action, order, axis=axis)
-        return tf.concat([feat, tf.cast(action, feat.dtype)], -1)
+        action = tf.cast(action, feat.dtype)
+        if isinstance(feat, onehots.Sparse):
+            return feat._replace(dense=tf.concat([feat.dense, action], -1))
+        return tf.concat([feat, action], -1)
 
 
 class ModelLoss(_Seeker):

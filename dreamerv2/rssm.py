@@ -4,7 +4,8 @@ Hafner et al. 2021, section 2.1. Shapes: B batch, T time, A action, D deter,
 S x K stoch (S Gaussians or S categoricals of K classes), E embedding, F = S K + D
 feature. States are dicts: `deter` [B, D], `stoch` [B, S(, K)] and the parameters of
 the distribution that `stoch` was drawn from: `logit` [B, S, K], or `mean` and `std`
-[B, S].
+[B, S]. Where no gradient flows, `stoch` may be only the places of its ones, integers
+[B, S] (`onehots.places`); products with it are then sparse.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from common import dists, loops, replicas, tfutils
+from common import dists, loops, onehots, replicas, tfutils
 from common import layers as nn
 
 State = dict[str, tf.Tensor]
@@ -189,6 +190,8 @@ class RSSM(nn.Module):
     def img_step(self, state: State, action: tf.Tensor, draw: Draw) -> State:
         """Predicts the next state [B, ...] that an action [B, A] leads to.
 
+        The next `stoch` is of the same form as the given one.
+
         Args:
           state: State [B, ...].
           action: [B, A].
@@ -196,8 +199,12 @@ class RSSM(nn.Module):
         """
         deter = self._advance(state, action, self._multiply)
         stats = self._prior(deter, draw.member)
-        stoch = self.dist(stats).sample(draw.noise)
-        return {"deter": deter, "stoch": tf.cast(stoch, deter.dtype), **stats}
+        if state["stoch"].dtype.is_integer:
+            index = self.dist(stats).choose(draw.noise)
+            stoch = onehots.flatten(index, self._discrete)
+        else:
+            stoch = tf.cast(self.dist(stats).sample(draw.noise), deter.dtype)
+        return {"deter": deter, "stoch": stoch, **stats}
 
     def imagine(self, action: tf.Tensor, state: State, seed: tf.Tensor | None) -> State:
         """Predicts the states [B, T, ...] that actions [B, T, A] lead to."""
@@ -210,9 +217,9 @@ class RSSM(nn.Module):
         )
         return tfutils.swap_time(states)
 
-    def feat(self, state: State) -> tf.Tensor:
+    def feat(self, state: State) -> tf.Tensor | onehots.Sparse:
         """Returns concat(stoch, deter) [..., F]."""
-        return tf.concat([self.flat_stoch(state), state["deter"]], -1)
+        return self._join(state, state["deter"])
 
     def flat_stoch(self, state: State) -> tf.Tensor:
         """Returns the stochastic latent as one vector [..., S K]."""
@@ -237,15 +244,20 @@ class RSSM(nn.Module):
 
     def _multiply(self, name: str, x: tf.Tensor) -> tf.Tensor:
         """Returns the product of x [B, I] and a matrix outside of `loops.scan`."""
-        return tf.matmul(x, self._kernel(name, x.dtype))
+        return onehots.matmul(x, self._kernel(name, x.dtype))
+
+    def _join(self, state: State, other: tf.Tensor) -> tf.Tensor | onehots.Sparse:
+        """Returns concat(stoch, other) [..., S K + R] of a state and other [..., R]."""
+        if state["stoch"].dtype.is_integer:
+            return onehots.Sparse(state["stoch"], other)
+        return tf.concat([self.flat_stoch(state), other], -1)
 
     def _advance(
         self, state: State, action: tf.Tensor, multiply: loops.Multiply
     ) -> tf.Tensor:
         """Returns the next deterministic state [B, D]."""
         deter = state["deter"]
-        action = tf.cast(action, deter.dtype)
-        x = tf.concat([self.flat_stoch(state), action], -1)
+        x = self._join(state, tf.cast(action, deter.dtype))
         x = self._img_in.finish(multiply("img_in", x))
         return self._cell.finish(multiply("cell", tf.concat([x, deter], -1)), deter)
 

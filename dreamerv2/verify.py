@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from common import config as config_lib
-from common import specs, tfutils
+from common import onehots, specs, tfutils
 from dreamerv2 import agent as agent_lib
 from dreamerv2 import blocks, explore, world_model
 
@@ -246,6 +246,8 @@ def _behaviour(
         metrics.update(more)
     trajectory = plan.trajectory
     results = {f"imagine/{k}": v for k, v in trajectory._asdict().items()}
+    size = model.rssm.stoch_size
+    results["imagine/feat"] = onehots.expand(trajectory.feat, size)
     results["imagine/reward"] = model.reward(trajectory.feat)
     results["behaviour/target"] = plan.target
     results["behaviour/actor_loss"] = actor_loss

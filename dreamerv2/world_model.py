@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from common import config as config_lib
 from common import layers as nn
-from common import nets, optim, perception, pieces, specs, tfutils
+from common import nets, onehots, optim, perception, pieces, specs, tfutils
 from dreamerv2 import losses, rssm
 
 CLIP_REWARDS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -40,7 +40,7 @@ class Outputs(NamedTuple):
 class Trajectory(NamedTuple):
     """Imagined states 0..H of N rows, time first."""
 
-    feat: tf.Tensor  # [H + 1, N, F]
+    feat: tf.Tensor | onehots.Sparse  # [H + 1, N, F]
     action: tf.Tensor  # [H + 1, N, A], the actions that led to the states
     discount: tf.Tensor  # [H + 1, N]
     weight: tf.Tensor  # [H + 1, N], chance that the state is reached
@@ -206,6 +206,7 @@ class WorldModel(nn.Module):
         is_terminal: tf.Tensor,
         horizon: int,
         seed: tf.Tensor | None,
+        differentiable: bool = True,
     ) -> Trajectory:
         """Lets a policy act inside the model (Hafner et al. 2021, section 2.2).
 
@@ -216,8 +217,11 @@ class WorldModel(nn.Module):
           is_terminal: [B, T], whether the episode has ended in these states.
           horizon: H.
           seed: Stateless seed [2] of the latents; None takes the modes.
+          differentiable: Whether gradients flow through the trajectory.
         """
         start = {key: start[key] for key in ("deter", "stoch")}
+        if self._config.rssm.discrete and not differentiable and onehots.pay():
+            start["stoch"] = onehots.places(start["stoch"])
         start = tfutils.flatten_time(start)  # [B, T, ...] -> [N, ...]
         rows = start["deter"].shape[0]
         draws = self.rssm.draws(horizon, rows, seed)
@@ -226,7 +230,7 @@ class WorldModel(nn.Module):
         def step(now: rssm.State, t: tf.Tensor) -> rssm.State:
             # A slice each step: as inputs of the scan, all noise would be copied.
             draw, given = tf.nest.map_structure(lambda x: x[t], (draws, noise))
-            feat = tf.stop_gradient(self.rssm.feat(now))
+            feat = tf.nest.map_structure(tf.stop_gradient, self.rssm.feat(now))
             action = policy(feat, None if action_noise is None else given)
             state = self.rssm.img_step(now, action, draw)
             return {"deter": state["deter"], "stoch": state["stoch"], "action": action}
@@ -243,7 +247,7 @@ class WorldModel(nn.Module):
         weight = losses.discount_weights(discount)
         return Trajectory(feat, states["action"], discount, weight)
 
-    def reward(self, feat: tf.Tensor) -> tf.Tensor:
+    def reward(self, feat: tf.Tensor | onehots.Sparse) -> tf.Tensor:
         """Returns predicted rewards [...] of features [..., F]."""
         return self.heads["reward"](feat).mode()
 
@@ -318,13 +322,16 @@ class WorldModel(nn.Module):
                 result[key] = dist.log_prob(data[key])
         return result
 
-    def _discounts(self, feat: tf.Tensor, is_terminal: tf.Tensor) -> tf.Tensor:
+    def _discounts(
+        self, feat: tf.Tensor | onehots.Sparse, is_terminal: tf.Tensor
+    ) -> tf.Tensor:
         """Returns discounts [H + 1, N]; the first is the true one from replay."""
         if "discount" not in self.heads:
             return self._config.discount * tf.ones(feat.shape[:-1])
-        discount = self.heads["discount"](feat).mean()
+        later = tf.nest.map_structure(lambda x: x[1:], feat)
+        discount = self.heads["discount"](later).mean()
         first = (1.0 - tf.cast(is_terminal, tf.float32)) * self._config.discount
-        return tf.concat([first[None], discount[1:]], 0)
+        return tf.concat([first[None], discount], 0)
 
 
 def _stats(state: rssm.State) -> rssm.State:
