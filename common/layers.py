@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import onehots
+from common import onehots, tfutils
+
+_EPSILON = 1e-3  # of layer norm
+_UPDATE_BIAS = -1.0  # of gated recurrent units
 
 ACTIVATIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "none": tf.identity,
@@ -74,20 +77,22 @@ def glorot(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
 class LayerNorm(Module):
     """Layer normalisation over the last axis (Ba et al. 2016), computed in float32."""
 
-    _EPSILON = 1e-3
-
     def __init__(self, shape: int | Sequence[int]):
         """Makes weights of a shape that broadcasts against the input, [..., size]."""
         super().__init__()
-        self._gamma = self.add("gamma", tf.Variable(tf.ones(shape)))
-        self._beta = self.add("beta", tf.Variable(tf.zeros(shape)))
+        self.gamma = self.add("gamma", tf.Variable(tf.ones(shape)))
+        self.beta = self.add("beta", tf.Variable(tf.zeros(shape)))
 
     def __call__(self, x: tf.Tensor) -> tf.Tensor:
         """Returns the normalised tensor in the input's type."""
-        y = tf.cast(x, tf.float32)
-        mean, variance = tf.nn.moments(y, -1, keepdims=True)
-        y = (y - mean) * tf.math.rsqrt(variance + self._EPSILON)
-        return tf.cast(y * self._gamma + self._beta, x.dtype)
+        y = normalize(tf.cast(x, tf.float32), self.gamma, self.beta)
+        return tf.cast(y, x.dtype)
+
+
+def normalize(x: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tf.Tensor:
+    """Returns x [..., N] of mean zero and variance one, times gamma, plus beta."""
+    mean, variance = tf.nn.moments(x, -1, keepdims=True)
+    return (x - mean) * tf.math.rsqrt(variance + _EPSILON) * gamma + beta
 
 
 def make_norm(name: str, shape: int | Sequence[int]) -> LayerNorm | None:
@@ -257,8 +262,6 @@ class GRUCell(Module):
     a bias of -1 on the update keeps the state by default.
     """
 
-    _UPDATE_BIAS = -1.0
-
     def __init__(self, rng: np.random.Generator, inputs: int, size: int):
         """Draws a kernel [inputs + size, 3 size]."""
         super().__init__()
@@ -282,9 +285,30 @@ class GRUCell(Module):
 
         In mixed precision only the product is of half precision.
         """
-        parts = tf.nn.bias_add(tf.cast(parts, tf.float32), self._bias)
-        reset, candidate, update = tf.split(self._norm(parts), 3, -1)
-        candidate = tf.tanh(tf.sigmoid(reset) * candidate)
-        update = tf.sigmoid(update + self._UPDATE_BIAS)
-        kept = (1 - update) * tf.cast(state, tf.float32)
-        return tf.cast(update * candidate + kept, state.dtype)
+        weights = (self._bias, self._norm.gamma, self._norm.beta)
+        return _gates(parts, state, *(tf.convert_to_tensor(w) for w in weights))
+
+
+@tfutils.fused
+def _gates(
+    parts: tf.Tensor,
+    state: tf.Tensor,
+    bias: tf.Tensor,
+    gamma: tf.Tensor,
+    beta: tf.Tensor,
+) -> tf.Tensor:
+    """Returns the next state [B, D] of a gated recurrent unit.
+
+    Args:
+      parts: Products [B, 3 D].
+      state: State [B, D].
+      bias: [3 D], added before the norm.
+      gamma: Scales of the norm [3 D].
+      beta: Shifts of the norm [3 D].
+    """
+    parts = normalize(tf.cast(parts, tf.float32) + bias, gamma, beta)
+    reset, candidate, update = tf.split(parts, 3, -1)
+    candidate = tf.tanh(tf.sigmoid(reset) * candidate)
+    update = tf.sigmoid(update + _UPDATE_BIAS)
+    kept = (1 - update) * tf.cast(state, tf.float32)
+    return tf.cast(update * candidate + kept, state.dtype)

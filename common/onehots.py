@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from common import tfutils
+
 
 class Sparse(NamedTuple):
     """Stands for concat(S one-hot vectors, dense) [..., S K + R], without gradient."""
@@ -27,15 +29,6 @@ class Sparse(NamedTuple):
     def shape(self) -> tf.TensorShape:
         """Shape [..., None]: only a matrix that it is multiplied with tells S K."""
         return tf.TensorShape([*self.dense.shape[:-1], None])
-
-
-def pay() -> bool:
-    """Tells whether sparse products are faster here: in graphs on a CPU.
-
-    Their loops are compiled by XLA, which eager code would not; on a GPU, a matrix
-    product is cheap.
-    """
-    return not (tf.executing_eagerly() or tf.config.list_physical_devices("GPU"))
 
 
 def places(onehot: tf.Tensor) -> tf.Tensor:
@@ -79,7 +72,7 @@ def _product(ones: tf.Tensor, dense: tf.Tensor, kernel: tf.Tensor) -> tuple:
     return _gather(kernel, ones, tf.matmul(dense, kernel[split:])), gradient
 
 
-@tf.function(autograph=False, jit_compile=True)
+@tfutils.fused
 def _gather(kernel: tf.Tensor, ones: tf.Tensor, rest: tf.Tensor) -> tf.Tensor:
     """Returns rest [N, O] plus the sum of the rows [N, S] of a kernel."""
     rows = tf.cast(tf.gather(kernel, ones), tf.float32)  # fused: never in memory
@@ -91,11 +84,11 @@ def _scatter(ones: tf.Tensor, upstream: tf.Tensor, size: int) -> tf.Tensor:
     count = ones.shape[1]
     classes = size // count
     index = tf.unstack(ones - classes * tf.range(count), axis=1)
-    # One vector at a time: its few rows stay in the cache, and two threads share all.
-    return tf.concat([_add_rows(i, upstream, classes) for i in index], 0)
-
-
-@tf.function(autograph=False, jit_compile=True)
-def _add_rows(index: tf.Tensor, upstream: tf.Tensor, classes: int) -> tf.Tensor:
     sums = tf.zeros([classes, upstream.shape[1]])
+    # One vector at a time: its few rows stay in the cache, and two threads share all.
+    return tf.concat([_add_rows(sums, i, upstream) for i in index], 0)
+
+
+@tfutils.fused
+def _add_rows(sums: tf.Tensor, index: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
     return tf.tensor_scatter_nd_add(sums, index[:, None], tf.cast(upstream, sums.dtype))

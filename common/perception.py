@@ -147,13 +147,35 @@ class Decoder(nn.Module):
                 layer = nets.DistLayer(rng, inputs, shapes[key], "mse")
                 self._outs[key] = self.add(f"dense_{key}", layer)
 
-    def __call__(self, feat: tf.Tensor) -> dict[str, Any]:
-        """Returns a distribution [..., *shape] by key, given features [..., F]."""
+    def start(self, feat: tf.Tensor) -> list[tf.Tensor]:
+        """Returns what images grow from [N, h, w, C], given features [..., F].
+
+        These first two layers are products with large matrices, which a caller of
+        many small batches should rather compute for all at once.
+        """
+        if not self.cnn_keys:
+            return []
+        x = tf.reshape(self._convin(feat), [-1, 1, 1, self._convin.size])
+        return [self._convs[0](x)]
+
+    def start_weights(self) -> list[tf.Variable]:
+        """Returns the weights that `start` reads."""
+        layers = [self._convin, self._convs[0]] if self.cnn_keys else []
+        return [w for layer in layers for w in layer.named_weights().values()]
+
+    def __call__(
+        self, feat: tf.Tensor, start: list[tf.Tensor] | None = None
+    ) -> dict[str, Any]:
+        """Returns a distribution [..., *shape] by key.
+
+        Args:
+          feat: Features [..., F].
+          start: What `start` returned for them, if that is known.
+        """
         outputs = {}
         if self.cnn_keys:
-            x = self._convin(feat)
-            x = tf.reshape(x, [-1, 1, 1, self._convin.size])
-            for layer in self._convs:
+            (x,) = self.start(feat) if start is None else start
+            for layer in self._convs[1:]:
                 x = layer(x)
             x = tf.reshape(x, [*feat.shape[:-1], *x.shape[1:]])
             means = tf.split(x, self._channels, -1)

@@ -8,12 +8,12 @@ from typing import Any
 import tensorflow as tf
 
 Rows = dict[str, tf.Tensor]  # [n] by name
-Function = Callable[[tf.Tensor, Any], Rows]
+Function = Callable[[Any, Any], Rows]
 
 
 def mean(
     function: Function,
-    x: tf.Tensor,
+    x: Any,
     data: Any,
     weights: Sequence[tf.Variable],
     *,
@@ -28,9 +28,9 @@ def mean(
     one, and only what has the size of inputs or weights stays of it.
 
     Args:
-      function: Maps rows of x [n, F] and of the data to values [n] in float32 by name;
-        reads no variables but the weights.
-      x: [N, F].
+      function: Maps rows of x [n, ...] and of the data to values [n] in float32 by
+        name; reads no variables but the weights.
+      x: Nest of tensors [N, ...].
       data: Nest of tensors [N, ...]; they take no gradient.
       weights: Variables that take a gradient.
       scales: What the values are multiplied with, by name.
@@ -42,26 +42,33 @@ def mean(
       The mean over rows [] of the scaled sum of the values, and the values [N], which
       take no gradient.
     """
-    rows = _choose(x.shape[0], most)
-    if rows == x.shape[0]:
+    total = tf.nest.flatten(x)[0].shape[0]
+    rows = _choose(total, most)
+    if rows == total:
         values = function(x, data)
         return _weigh(values, scales), tf.nest.map_structure(tf.stop_gradient, values)
 
     @tf.custom_gradient
-    def run(x: tf.Tensor) -> tuple:
-        values, slope, slopes = _run(
-            function, x, data, list(weights), scales, rows, loss_scale
+    def run(*leaves: tf.Tensor) -> tuple:
+        values, above, slopes = _run(
+            function,
+            tf.nest.pack_sequence_as(x, leaves),
+            data,
+            list(weights),
+            scales,
+            rows,
+            loss_scale,
         )
         by_weight = {w.ref(): g for w, g in zip(weights, slopes, strict=True)}
 
         def gradient(upstream: tf.Tensor, *_: tf.Tensor, variables: Sequence = ()):
             factor = upstream / loss_scale
             below = [factor * by_weight[weight.ref()] for weight in variables]
-            return tf.cast(factor, slope.dtype) * slope, below
+            return [tf.cast(factor, slope.dtype) * slope for slope in above], below
 
         return (_weigh(values, scales), values), gradient
 
-    return run(x)
+    return run(*tf.nest.flatten(x))
 
 
 def _choose(total: int, most: int) -> int:
@@ -78,41 +85,47 @@ def _weigh(values: Rows, scales: Mapping[str, float]) -> tf.Tensor:
 
 def _run(
     function: Function,
-    x: tf.Tensor,
+    x: Any,
     data: Any,
     weights: list[tf.Variable],
     scales: Mapping[str, float],
     rows: int,
     loss_scale: tf.Tensor | float,
-) -> tuple[Rows, tf.Tensor, list[tf.Tensor]]:
+) -> tuple[Rows, list[tf.Tensor], list[tf.Tensor]]:
     """Returns the values [N], and the scaled gradients for x and the weights."""
-    count = x.shape[0] // rows
+    leaves = tf.nest.flatten(x)
+    count = leaves[0].shape[0] // rows
     pieces = tf.nest.map_structure(
         lambda y: tf.reshape(y, [count, rows, *y.shape[1:]]), (x, data)
     )
 
-    def step(i, values, slope, slopes):
+    def step(i, values, above, slopes):
         now, given = tf.nest.map_structure(lambda y: y[i], pieces)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([now, *weights])
+            tape.watch([now, weights])
             found = function(now, given)
             scaled = _weigh(found, scales) * loss_scale / count
-        here, *more = tape.gradient(
-            scaled, [now, *weights], unconnected_gradients="zero"
+        here, more = tape.gradient(
+            scaled, [tf.nest.flatten(now), weights], unconnected_gradients="zero"
         )
         values = values.write(i, tf.stack([found[name] for name in scales]))
+        above = [a.write(i, b) for a, b in zip(above, here, strict=True)]
         slopes = [a + b for a, b in zip(slopes, more, strict=True)]
-        return i + 1, values, slope.write(i, here), slopes
+        return i + 1, values, above, slopes
 
     start = (
         tf.constant(0),
         tf.TensorArray(tf.float32, count, element_shape=[len(scales), rows]),
-        tf.TensorArray(x.dtype, count, element_shape=[rows, x.shape[1]]),
+        [
+            tf.TensorArray(y.dtype, count, element_shape=[rows, *y.shape[1:]])
+            for y in leaves
+        ],
         [tf.zeros_like(weight) for weight in weights],
     )
-    _, values, slope, slopes = tf.while_loop(
+    _, values, above, slopes = tf.while_loop(
         lambda i, *_: i < count, step, start, parallel_iterations=1
     )
     values = tf.reshape(tf.transpose(values.stack(), [1, 0, 2]), [len(scales), -1])
     values = dict(zip(scales, tf.unstack(values), strict=True))
-    return values, tf.reshape(slope.stack(), x.shape), slopes
+    above = [tf.reshape(a.stack(), y.shape) for a, y in zip(above, leaves, strict=True)]
+    return values, above, slopes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -83,6 +84,26 @@ def _describe_device(gpus: int, devices: int) -> str:
 
 def _in_docker() -> bool:
     return pathlib.Path("/.dockerenv").exists()
+
+
+def fuses() -> bool:
+    """Tells whether to compile parts of a graph: on a CPU.
+
+    TensorFlow walks through memory once for each operation, XLA once for all that it
+    fuses; convolutions and large products it does worse. Eager code compiles nothing.
+    """
+    return not (tf.executing_eagerly() or tf.config.list_physical_devices("GPU"))
+
+
+def fused(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Decorates a function of tensors that XLA shall compile where `fuses` says so."""
+    compiled = tf.function(function, autograph=False, jit_compile=True)
+
+    @functools.wraps(function)
+    def call(*args: tf.Tensor) -> tf.Tensor:
+        return (compiled if fuses() else function)(*args)
+
+    return call
 
 
 def scan(

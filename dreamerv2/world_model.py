@@ -21,7 +21,7 @@ CLIP_REWARDS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sign": tf.sign,
     "tanh": tf.tanh,
 }
-_PIECE = 100
+_PIECE = 100  # images that are decoded at a time
 CONTEXT = 5  # steps that a video prediction observes before it imagines
 VIDEOS = 6  # sequences in a video
 
@@ -100,9 +100,6 @@ class WorldModel(nn.Module):
             self.heads["discount"] = nets.MLP(rng, feat, (), **config.discount_head)
         for name, head in self.heads.items():
             self.add(f"heads/{name}", head)
-        # What the heads predict: observations, and what else is named like its head.
-        self._targets = [*decoder.cnn_keys, *decoder.mlp_keys]
-        self._targets += [name for name in self.heads if name != "decoder"]
         unknown = set(config.grad_heads) - set(self.heads)
         if unknown:
             raise ValueError(
@@ -179,16 +176,13 @@ class WorldModel(nn.Module):
             _stats(post), _stats(prior), self.rssm.dist, **self._config.kl
         )
         scales = self._config.loss_scales
-        predicted, log_probs = pieces.mean(
-            self._log_probs,
-            *tfutils.flatten_time((feat, {key: data[key] for key in self._targets})),
-            [w for head in self.heads.values() for w in head.named_weights().values()],
-            scales={key: -scales.get(key, 1.0) for key in self._targets},
-            most=_PIECE,
-            loss_scale=self.opt.loss_scale,
-        )
-        log_probs = {k: tf.reshape(v, feat.shape[:2]) for k, v in log_probs.items()}
-        total = scales.get("kl", 1.0) * kl.loss + predicted
+        total, log_probs = self._decode(feat, data)
+        for name, head in self.heads.items():
+            if name != "decoder":
+                dist = head(self._head_input(name, feat))
+                log_probs[name] = dist.log_prob(data[name])
+                total -= scales.get(name, 1.0) * tf.reduce_mean(log_probs[name])
+        total += scales.get("kl", 1.0) * kl.loss
         parts = {"kl": kl.loss}
         parts.update({k: -tf.reduce_mean(v) for k, v in log_probs.items()})
         metrics = {f"{key}_loss": value for key, value in parts.items()}
@@ -220,7 +214,7 @@ class WorldModel(nn.Module):
           differentiable: Whether gradients flow through the trajectory.
         """
         start = {key: start[key] for key in ("deter", "stoch")}
-        if self._config.rssm.discrete and not differentiable and onehots.pay():
+        if self._config.rssm.discrete and not differentiable and tfutils.fuses():
             start["stoch"] = onehots.places(start["stoch"])
         start = tfutils.flatten_time(start)  # [B, T, ...] -> [N, ...]
         rows = start["deter"].shape[0]
@@ -309,18 +303,44 @@ class WorldModel(nn.Module):
         images = {k: tf.cast(dists[k].mode(), tf.float32) + 0.5 for k in keys}
         return images, {k: v[:, -1] for k, v in post.items()}
 
-    def _log_probs(
+    def _decode(
         self, feat: tf.Tensor, data: Mapping[str, tf.Tensor]
-    ) -> dict[str, tf.Tensor]:
-        """Returns log-likelihoods [N] of data [N, ...] given features [N, F]."""
-        result = {}
-        for name, head in self.heads.items():
-            grad = name in self._config.grad_heads
-            out = head(feat if grad else tf.stop_gradient(feat))
-            predictions = out if isinstance(out, dict) else {name: out}
-            for key, dist in predictions.items():
-                result[key] = dist.log_prob(data[key])
-        return result
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Judges reconstructions, a few images at a time to save memory.
+
+        Args:
+          feat: Features [B, T, F].
+          data: Observations [B, T, ...].
+
+        Returns:
+          The loss, and log-likelihoods [B, T] by key, which take no gradient.
+        """
+        decoder, scales = self.heads["decoder"], self._config.loss_scales
+        keys = [*decoder.cnn_keys, *decoder.mlp_keys]
+        targets = tfutils.flatten_time({key: data[key] for key in keys})
+        rows = tfutils.flatten_time(self._head_input("decoder", feat))
+        start = decoder.start(rows)
+
+        def judge(inputs: Any, targets: Mapping[str, tf.Tensor]) -> pieces.Rows:
+            dists = decoder(*inputs)
+            return {key: dist.log_prob(targets[key]) for key, dist in dists.items()}
+
+        apart = {weight.ref() for weight in decoder.start_weights()}
+        weights = decoder.named_weights().values()
+        loss, log_probs = pieces.mean(
+            judge,
+            (rows, start),
+            targets,
+            [weight for weight in weights if weight.ref() not in apart],
+            scales={key: -scales.get(key, 1.0) for key in keys},
+            most=_PIECE,
+            loss_scale=self.opt.loss_scale,
+        )
+        return loss, {k: tf.reshape(v, feat.shape[:2]) for k, v in log_probs.items()}
+
+    def _head_input(self, name: str, feat: tf.Tensor) -> tf.Tensor:
+        """Returns the features, without gradient if the head shall not shape them."""
+        return feat if name in self._config.grad_heads else tf.stop_gradient(feat)
 
     def _discounts(
         self, feat: tf.Tensor | onehots.Sparse, is_terminal: tf.Tensor
