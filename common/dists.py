@@ -37,6 +37,16 @@ def _straight_through(sample: tf.Tensor, logits: tf.Tensor) -> tuple:
     return tf.identity(sample), gradient
 
 
+@tf.custom_gradient
+def _sum_squares(images: tf.Tensor) -> tuple:
+    """Returns the sum of squares [...] of each image [..., height, width, channels]."""
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return 2 * upstream[..., None, None, None] * images  # 2 u: a number an image
+
+    return tf.reduce_sum(tf.square(images), [-3, -2, -1]), gradient
+
+
 class OneHot:
     """Categoricals as one-hot vectors with straight-through gradients.
 
@@ -132,7 +142,7 @@ class UnitNormalImage:
         """Returns log-densities [...] of images [..., height, width, channels]."""
         error = tf.cast(value, tf.float32) - self.mean
         constant = 0.5 * math.log(2 * math.pi) * math.prod(self.mean.shape[-3:])
-        return -0.5 * tf.reduce_sum(tf.square(error), [-3, -2, -1]) - constant
+        return -0.5 * _sum_squares(error) - constant
 
 
 class Bernoulli:

@@ -218,14 +218,14 @@ class WorldModel(nn.Module):
             start["stoch"] = onehots.places(start["stoch"])
         start = tfutils.flatten_time(start)  # [B, T, ...] -> [N, ...]
         rows = start["deter"].shape[0]
-        draws = self.rssm.draws(horizon, rows, seed)
-        noise = tf.zeros([horizon]) if action_noise is None else action_noise
+        seeds = None if seed is None else tf.random.split(seed, horizon)
 
         def step(now: rssm.State, t: tf.Tensor) -> rssm.State:
-            # A slice each step: as inputs of the scan, all noise would be copied.
-            draw, given = tf.nest.map_structure(lambda x: x[t], (draws, noise))
+            # The latents' noise is large: it is drawn when it is needed.
+            draws = self.rssm.draws(1, rows, None if seed is None else seeds[t])
             feat = tf.nest.map_structure(tf.stop_gradient, self.rssm.feat(now))
-            action = policy(feat, None if action_noise is None else given)
+            action = policy(feat, None if action_noise is None else action_noise[t])
+            draw = tf.nest.map_structure(lambda x: x[0], draws)
             state = self.rssm.img_step(now, action, draw)
             return {"deter": state["deter"], "stoch": state["stoch"], "action": action}
 
