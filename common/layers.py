@@ -188,11 +188,24 @@ class Conv(_Layer):
         if height * width > 4 or inputs < 128:
             return self._finish(tf.nn.conv2d(x, kernel, 2, "VALID"))
         # Few deep patches: a matrix product, half the time of a convolution on a CPU.
-        corners = [(2 * i, 2 * j) for i in range(height) for j in range(width)]
-        patches = [x[:, i : i + size, j : j + size] for i, j in corners]
-        flat = tf.reshape(tf.stack(patches, 1), [-1, size * size * inputs])
-        y = tf.matmul(flat, tf.reshape(kernel, [-1, outputs]))
+        y = tf.matmul(_patches(x, size), tf.reshape(kernel, [-1, outputs]))
         return self._finish(tf.reshape(y, [-1, height, width, outputs]))
+
+
+@tfutils.fused
+def _patches(x: tf.Tensor, size: int) -> tf.Tensor:
+    """Returns what a convolution of stride 2 sees of x [N, h, w, I].
+
+    Rows [N h' w', size size I]: height and width of its output go with the images.
+    """
+    _, height, width, inputs = x.shape
+    corners = [
+        (i, j)
+        for i in range(0, height - size + 1, 2)
+        for j in range(0, width - size + 1, 2)
+    ]
+    patches = [x[:, i : i + size, j : j + size] for i, j in corners]
+    return tf.reshape(tf.stack(patches, 1), [-1, size * size * inputs])
 
 
 class ConvTranspose(_Layer):

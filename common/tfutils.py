@@ -96,11 +96,14 @@ def fuses() -> bool:
 
 
 def fused(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-    """Decorates a function of tensors that XLA shall compile where `fuses` says so."""
+    """Decorates a function that XLA shall compile where `fuses` says so.
+
+    Its arguments are tensors, or numbers that it is compiled for.
+    """
     compiled = tf.function(function, autograph=False, jit_compile=True)
 
     @functools.wraps(function)
-    def call(*args: tf.Tensor) -> tf.Tensor:
+    def call(*args: Any) -> tf.Tensor:
         return (compiled if fuses() else function)(*args)
 
     return call
