@@ -148,12 +148,15 @@ class EnsembleMLP(nn.Module):
 
     def __call__(self, x: tf.Tensor | onehots.Sparse) -> tf.Tensor:
         """Returns means [N, ..., size] in float32, one for each of the N networks."""
+        return tf.stack(self.members(x))
+
+    def members(self, x: tf.Tensor | onehots.Sparse) -> list[tf.Tensor]:
+        """Returns the mean [..., size] in float32 of each network."""
         batch = x.shape[:-1]
         xs = [onehots.merge_axes(x)] * self._count
         for layer in (*self._layers, self._out):
             xs = layer(xs)
-        y = tf.stack([tf.cast(x, tf.float32) for x in xs])
-        return tf.reshape(y, [self._count, *batch, y.shape[-1]])
+        return [tf.reshape(tf.cast(x, tf.float32), [*batch, x.shape[-1]]) for x in xs]
 
 
 class _EnsembleDense(nn.Module):

@@ -209,8 +209,7 @@ class Plan2Explore(_Seeker):
         """
 
         def judge(inputs: tf.Tensor | onehots.Sparse) -> tf.Tensor:
-            prediction = self._ensemble(inputs)  # [N, rows, size]
-            return tf.reduce_mean(tf.math.reduce_std(prediction, 0), -1)
+            return _spread(*self._ensemble.members(inputs))
 
         # Slice by slice: all predictions at once are half a gigabyte.
         disagreement = tf.map_fn(
@@ -303,6 +302,12 @@ class ModelLoss(_Seeker):
 
 
 BEHAVIOURS = {"Random": Random, "Plan2Explore": Plan2Explore, "ModelLoss": ModelLoss}
+
+
+@tfutils.fused
+def _spread(*predictions: tf.Tensor) -> tf.Tensor:
+    """Returns the mean standard deviation [rows] of predictions [rows, size]."""
+    return tf.reduce_mean(tf.math.reduce_std(tf.stack(predictions), 0), -1)
 
 
 def _make_optimizer(part: nn.Module, config: config_lib.Config) -> optim.Optimizer:

@@ -6,6 +6,9 @@ working tree with another checkout.
 
 import functools
 import json
+import os
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as dreamerv2.cli does for a script
 
 import numpy as np
 import tensorflow as tf
