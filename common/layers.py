@@ -328,7 +328,9 @@ def _gates(
       beta: Shifts of the norm [3 D].
     """
     parts = normalize(tf.cast(parts, tf.float32) + bias, gamma, beta)
-    reset, candidate, update = tf.split(parts, 3, -1)
+    # Not `tf.split`, whose gradient XLA cannot compile inside of a compiled loop.
+    thirds = tf.reshape(parts, [-1, 3, state.shape[1]])
+    reset, candidate, update = tf.unstack(thirds, axis=1)
     candidate = tf.tanh(tf.sigmoid(reset) * candidate)
     update = tf.sigmoid(update + _UPDATE_BIAS)
     kept = (1 - update) * tf.cast(state, tf.float32)

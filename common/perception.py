@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import dists, nets
+from common import dists, nets, pieces
 from common import layers as nn
+
+_PIECE = 100  # images that are decoded at a time
 
 
 def select_keys(
@@ -147,34 +149,61 @@ class Decoder(nn.Module):
                 layer = nets.DistLayer(rng, inputs, shapes[key], "mse")
                 self._outs[key] = self.add(f"dense_{key}", layer)
 
-    def start(self, feat: tf.Tensor) -> list[tf.Tensor]:
-        """Returns what images grow from [N, h, w, C], given features [..., F].
+    def __call__(self, feat: tf.Tensor) -> dict[str, Any]:
+        """Returns a distribution [..., *shape] by key, given features [..., F]."""
+        return self._draw(feat, self._start(feat))
 
-        These first two layers are products with large matrices, which a caller of
-        many small batches should rather compute for all at once.
+    def loss(
+        self,
+        feat: tf.Tensor,
+        data: Mapping[str, tf.Tensor],
+        scales: Mapping[str, float],
+        loss_scale: tf.Tensor | float,
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Judges what is decoded, a few images at a time to save memory.
+
+        Args:
+          feat: Features [N, F].
+          data: Observations [N, ...] by key.
+          scales: Weights of the keys in the loss, where not 1.
+          loss_scale: See `pieces.mean`.
+
+        Returns:
+          The mean negative log-likelihood, and log-likelihoods [N] by key, which take
+          no gradient.
         """
+        keys = [*self.cnn_keys, *self.mlp_keys]
+
+        def judge(inputs: Any, data: Mapping[str, tf.Tensor]) -> pieces.Rows:
+            dists = self._draw(*inputs)
+            return {key: dist.log_prob(data[key]) for key, dist in dists.items()}
+
+        # What draws starts multiplies large matrices, best by all features at once.
+        layers = [self._convin, self._convs[0]] if self.cnn_keys else []
+        apart = {w.ref() for layer in layers for w in layer.named_weights().values()}
+        weights = self.named_weights().values()
+        return pieces.mean(
+            judge,
+            (feat, self._start(feat)),
+            {key: data[key] for key in keys},
+            [weight for weight in weights if weight.ref() not in apart],
+            scales={key: -scales.get(key, 1.0) for key in keys},
+            most=_PIECE,
+            loss_scale=loss_scale,
+        )
+
+    def _start(self, feat: tf.Tensor) -> list[tf.Tensor]:
+        """Returns what images grow from, [N, h, w, C], if there are any."""
         if not self.cnn_keys:
             return []
         x = tf.reshape(self._convin(feat), [-1, 1, 1, self._convin.size])
         return [self._convs[0](x)]
 
-    def start_weights(self) -> list[tf.Variable]:
-        """Returns the weights that `start` reads."""
-        layers = [self._convin, self._convs[0]] if self.cnn_keys else []
-        return [w for layer in layers for w in layer.named_weights().values()]
-
-    def __call__(
-        self, feat: tf.Tensor, start: list[tf.Tensor] | None = None
-    ) -> dict[str, Any]:
-        """Returns a distribution [..., *shape] by key.
-
-        Args:
-          feat: Features [..., F].
-          start: What `start` returned for them, if that is known.
-        """
+    def _draw(self, feat: tf.Tensor, start: list[tf.Tensor]) -> dict[str, Any]:
+        """Returns the distributions, given features and what images grow from."""
         outputs = {}
         if self.cnn_keys:
-            (x,) = self.start(feat) if start is None else start
+            (x,) = start
             for layer in self._convs[1:]:
                 x = layer(x)
             x = tf.reshape(x, [*feat.shape[:-1], *x.shape[1:]])

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from common import config as config_lib
 from common import layers as nn
-from common import nets, onehots, optim, perception, pieces, specs, tfutils
+from common import nets, onehots, optim, perception, specs, tfutils
 from dreamerv2 import losses, rssm
 
 CLIP_REWARDS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -21,7 +21,6 @@ CLIP_REWARDS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sign": tf.sign,
     "tanh": tf.tanh,
 }
-_PIECE = 100  # images that are decoded at a time
 CONTEXT = 5  # steps that a video prediction observes before it imagines
 VIDEOS = 6  # sequences in a video
 
@@ -176,7 +175,13 @@ class WorldModel(nn.Module):
             _stats(post), _stats(prior), self.rssm.dist, **self._config.kl
         )
         scales = self._config.loss_scales
-        total, log_probs = self._decode(feat, data)
+        total, log_probs = self.heads["decoder"].loss(
+            tfutils.flatten_time(self._head_input("decoder", feat)),
+            tfutils.flatten_time(dict(data)),
+            scales,
+            self.opt.loss_scale,
+        )
+        log_probs = {k: tf.reshape(v, feat.shape[:2]) for k, v in log_probs.items()}
         for name, head in self.heads.items():
             if name != "decoder":
                 dist = head(self._head_input(name, feat))
@@ -302,41 +307,6 @@ class WorldModel(nn.Module):
         keys = self.heads["decoder"].cnn_keys
         images = {k: tf.cast(dists[k].mode(), tf.float32) + 0.5 for k in keys}
         return images, {k: v[:, -1] for k, v in post.items()}
-
-    def _decode(
-        self, feat: tf.Tensor, data: Mapping[str, tf.Tensor]
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Judges reconstructions, a few images at a time to save memory.
-
-        Args:
-          feat: Features [B, T, F].
-          data: Observations [B, T, ...].
-
-        Returns:
-          The loss, and log-likelihoods [B, T] by key, which take no gradient.
-        """
-        decoder, scales = self.heads["decoder"], self._config.loss_scales
-        keys = [*decoder.cnn_keys, *decoder.mlp_keys]
-        targets = tfutils.flatten_time({key: data[key] for key in keys})
-        rows = tfutils.flatten_time(self._head_input("decoder", feat))
-        start = decoder.start(rows)
-
-        def judge(inputs: Any, targets: Mapping[str, tf.Tensor]) -> pieces.Rows:
-            dists = decoder(*inputs)
-            return {key: dist.log_prob(targets[key]) for key, dist in dists.items()}
-
-        apart = {weight.ref() for weight in decoder.start_weights()}
-        weights = decoder.named_weights().values()
-        loss, log_probs = pieces.mean(
-            judge,
-            (rows, start),
-            targets,
-            [weight for weight in weights if weight.ref() not in apart],
-            scales={key: -scales.get(key, 1.0) for key in keys},
-            most=_PIECE,
-            loss_scale=self.opt.loss_scale,
-        )
-        return loss, {k: tf.reshape(v, feat.shape[:2]) for k, v in log_probs.items()}
 
     def _head_input(self, name: str, feat: tf.Tensor) -> tf.Tensor:
         """Returns the features, without gradient if the head shall not shape them."""

@@ -124,6 +124,12 @@ def test_an_image_under_variance_one_is_an_independent_normal():
     assert expected.shape == (2, 3)
     np.testing.assert_allclose(dist.log_prob(value), expected, rtol=1e-5)
     np.testing.assert_array_equal(dist.mode(), mean)
+    with tf.GradientTape() as tape:
+        tape.watch(dist.mean)
+        scaled = dist.log_prob(value) * [[1.0, -2.0, 0.5], [3.0, 4.0, 0.0]]
+    factor = np.reshape([1.0, -2.0, 0.5, 3.0, 4.0, 0.0], [2, 3, 1, 1, 1])
+    expected = factor * (value - mean)
+    np.testing.assert_allclose(tape.gradient(scaled, dist.mean), expected, rtol=1e-5)
 
 
 # Truncated normals.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import layers
+from common import layers, tfutils
 
 pytestmark = pytest.mark.tf
 
@@ -106,6 +106,67 @@ def test_the_product_for_one_pixel_is_the_transposed_convolution_of_tensorflow()
     expected = tf.nn.conv2d_transpose(x, weights["kernel"], [3, 4, 4, 5], 2, "VALID")
     expected = expected + weights["bias"]
     np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def gradients(function, *inputs):
+    """What a graph function gives, and its gradients for a random upstream one."""
+
+    @tf.function(autograph=False)
+    def run(*inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            y = function(*inputs)
+        return y, *tape.gradient(y, inputs, tf.constant(normal(*y.shape, seed=9)))
+
+    return run(*(tf.constant(x) for x in inputs))
+
+
+@pytest.mark.parametrize("kernel, outputs", [(2, 1), (4, 3), (6, 3), (6, 15)])
+def test_four_kinds_of_pixels_make_a_transposed_convolution(kernel, outputs):
+    inputs = (
+        normal(2, 5, 3, 7),
+        normal(kernel, kernel, outputs, 7, seed=1),
+        normal(outputs, seed=2),
+    )
+
+    def expected(x, weights, bias):
+        shape = [2, 2 * 5 - 2 + kernel, 2 * 3 - 2 + kernel, outputs]
+        return tf.nn.conv2d_transpose(x, weights, shape, 2, "VALID") + bias
+
+    found = gradients(layers._subpixel, *inputs)
+    for one, two in zip(found, gradients(expected, *inputs), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("height, width", [(4, 4), (6, 6), (7, 5)])
+def test_patches_make_a_convolution(height, width):
+    inputs = normal(3, height, width, 6), normal(4, 4, 6, 5, seed=1)
+
+    def product(x, kernel):
+        y = tf.matmul(layers._patches(x, 4), tf.reshape(kernel, [-1, 5]))
+        return tf.reshape(y, [3, (height - 4) // 2 + 1, (width - 4) // 2 + 1, 5])
+
+    found = gradients(product, *inputs)
+    expected = gradients(lambda x, k: tf.nn.conv2d(x, k, 2, "VALID"), *inputs)
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4)
+
+
+def test_compiled_gates_are_the_gates(monkeypatch):
+    parts, state = normal(3, 15), normal(3, 5, seed=1)
+    weights = [normal(15, seed=seed) for seed in (2, 3, 4)]
+    found = gradients(layers._gates, parts, state, *weights)
+    monkeypatch.setattr(tfutils, "fuses", lambda: False)
+    expected = gradients(layers._gates, parts, state, *weights)
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-5)
+
+
+def test_only_graphs_on_a_cpu_are_compiled_in_parts():
+    assert not tfutils.fuses()
+    inside = []
+    tf.function(lambda: inside.append(tfutils.fuses()))()
+    assert inside == [not tf.config.list_physical_devices("GPU")]
 
 
 def test_the_gru_cell_is_its_equations():

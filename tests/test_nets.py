@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import dists, nets, perception
+from common import dists, nets, perception, tfutils
 
 pytestmark = pytest.mark.tf
 
@@ -191,6 +191,34 @@ def test_a_feature_is_decoded_alike_wherever_it_stands_in_a_batch():
     for key, dist in net(feat).items():
         expected = one[key].mode()[0]
         np.testing.assert_allclose(dist.mode()[1, 2], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"cnn_keys": "$^"}, {"mlp_keys": "$^"}])
+@pytest.mark.parametrize("piece", [2, 100])
+def test_the_loss_of_a_decoder_is_that_of_its_distributions(
+    piece, settings, monkeypatch
+):
+    monkeypatch.setattr(perception, "_PIECE", piece)
+    part, feat = decoder(**settings), tf.reshape(features(), [-1, 7])
+    data = {
+        k: tf.reshape(v, [-1, *v.shape[2:]]) for k, v in tensors(feat.dtype).items()
+    }
+    weights = list(part.named_weights().values())
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(feat)
+        found, log_probs = part.loss(feat, data, {"pose": 0.5, "image": 3.0}, 1.0)
+        dists_by_key = part(feat)
+        expected = 0.0
+        for key, dist in dists_by_key.items():
+            values = dist.log_prob(data[key])
+            np.testing.assert_allclose(log_probs[key], values, rtol=1e-5)
+            scale = {"pose": 0.5, "image": 3.0}.get(key, 1.0)
+            expected -= scale * tf.reduce_mean(values)
+    assert set(log_probs) == set(dists_by_key)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    slopes = tape.gradient(expected, [feat, *weights])
+    for one, two in zip(tape.gradient(found, [feat, *weights]), slopes, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-5)
 
 
 def test_the_last_layer_of_the_decoder_is_linear():

@@ -144,3 +144,31 @@ def test_a_loss_scale_keeps_half_precision_from_vanishing(network):
         found = np.float32(two) / 2**15
         np.testing.assert_allclose(found, one, rtol=0.05, atol=1e-2 * np.abs(one).max())
         assert np.abs(np.float32(three) - one).max() > 0.1 * np.abs(one).max()
+
+
+def test_inputs_may_be_a_nest(network):
+    import tensorflow as tf
+
+    from common import pieces
+
+    function, weights = network
+    x, data = inputs(np.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        whole, values = pieces.mean(function, x, data, weights, scales=SCALES, most=4)
+        left, right = x[:, :2], {"rest": x[:, 2:]}
+        parts, others = pieces.mean(
+            lambda x, data: function(tf.concat([x[0], x[1]["rest"]], 1), data),
+            (left, right),
+            data,
+            weights,
+            scales=SCALES,
+            most=4,
+        )
+    np.testing.assert_allclose(whole, parts, rtol=1e-6)
+    for name in SCALES:
+        np.testing.assert_allclose(values[name], others[name], rtol=1e-6)
+    found = tape.gradient(parts, [x, *weights[:-1]])
+    expected = tape.gradient(whole, [x, *weights[:-1]])
+    for one, two in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tiny_agent
 
-from common import tfutils
-from dreamerv2 import verify, world_model
+from common import perception, tfutils
+from dreamerv2 import verify
 
 pytestmark = pytest.mark.tf
 
@@ -40,7 +40,7 @@ def graphs():
 @pytest.fixture
 def graphs_in_pieces(graphs, monkeypatch):
     """Observations are predicted two states at a time."""
-    monkeypatch.setattr(world_model, "_PIECE", 2)
+    monkeypatch.setattr(perception, "_PIECE", 2)
 
 
 def edit(path, **changes):

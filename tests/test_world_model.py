@@ -123,6 +123,27 @@ def test_without_a_discount_head_the_discount_is_the_configured_one():
     np.testing.assert_allclose(trajectory.weight[:, 0], weight, rtol=1e-5)
 
 
+def test_every_step_of_imagination_draws_its_own_noise():
+    model = tiny_agent.make().model
+    for weight in model.named_weights().values():
+        weight.assign(tf.zeros_like(weight))  # all classes alike, at every step
+    start = model.initial(64)
+    start = {k: v[:, None] for k, v in start.items()}  # [B, T, ...]
+    latents = model.imagine(
+        lambda feat, noise: tf.zeros([64, tiny_agent.ACTIONS]),
+        None,
+        start,
+        tf.zeros([64, 1]),
+        40,
+        tf.constant([1, 2]),
+    ).feat[1:, :, : model.rssm.stoch_size]
+    classes = tf.argmax(tf.reshape(latents, [40, 64, 3, 4]), -1).numpy()
+    again = (classes[1:] == classes[:-1]).mean()
+    np.testing.assert_allclose(again, 1 / 4, atol=0.03)
+    counts = np.bincount(classes.ravel(), minlength=4) / classes.size
+    np.testing.assert_allclose(counts, 1 / 4, atol=0.03)
+
+
 @pytest.mark.parametrize(
     "settings, reads, draws",
     [

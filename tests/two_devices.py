@@ -13,9 +13,9 @@ import numpy as np
 import tensorflow as tf
 import tiny_agent
 
-from common import optim, replicas
+from common import optim, perception, replicas
 from dreamerv2 import agent as agent_lib
-from dreamerv2 import checkpoint, world_model
+from dreamerv2 import checkpoint
 
 UPDATES, MORE, ROWS = 4, 2, 4
 _NORM = {"reward_norm__momentum": 0.5, "expl_reward_norm__momentum": 0.5}
@@ -109,7 +109,7 @@ def main(path: str) -> None:
     cpus = tf.config.list_physical_devices("CPU")
     two = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpus[0], two)
-    world_model._PIECE = 6  # of 16 states on one device, 8 on each of two: pieces of 4
+    perception._PIECE = 6  # of 16 states on one device, 8 on each of two: pieces of 4
     found = {}
     with tiny_agent.running(eagerly=False):
         for generator in (*map(compare, CASES), *map(overflow, (1, 2))):
