@@ -200,9 +200,7 @@ def test_the_loss_of_a_decoder_is_that_of_its_distributions(
 ):
     monkeypatch.setattr(perception, "_PIECE", piece)
     part, feat = decoder(**settings), tf.reshape(features(), [-1, 7])
-    data = {
-        k: tf.reshape(v, [-1, *v.shape[2:]]) for k, v in tensors(feat.dtype).items()
-    }
+    data = tfutils.flatten_time(tensors(feat.dtype))
     weights = list(part.named_weights().values())
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(feat)
