@@ -95,10 +95,20 @@ def test_an_update_is_the_same_with_places_as_with_vectors(settings, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "discrete, latents, sparse", [(True, 4, True), (True, 0, False), (False, 4, False)]
+    "discrete, latents, precision, sparse",
+    [
+        (True, 4, "32", True),
+        (True, 0, "32", False),
+        (False, 4, "32", False),
+        (True, 4, "bfloat16", False),
+    ],
 )
-def test_places_are_used_where_no_gradient_needs_the_vectors(discrete, latents, sparse):
-    agent = tiny_agent.make(discrete=discrete, rssm__discrete=latents)
+def test_places_are_used_where_no_gradient_needs_the_vectors(
+    discrete, latents, precision, sparse
+):
+    agent = tiny_agent.make(
+        discrete=discrete, rssm__discrete=latents, precision=precision
+    )
     kinds = set()
     reward = type(agent.model).reward
 
