@@ -42,7 +42,7 @@ def _sum_squares(images: tf.Tensor) -> tuple:
     """Returns the sum of squares [...] of each image [..., height, width, channels]."""
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return 2 * upstream[..., None, None, None] * images  # 2 u: a number an image
+        return (2 * upstream)[..., None, None, None] * images
 
     return tf.reduce_sum(tf.square(images), [-3, -2, -1]), gradient
 
