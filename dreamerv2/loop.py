@@ -48,13 +48,10 @@ def train(
         names = [task.name for task in (*tasks, *eval_only)]
         logged = schedule.logged_ends(config.envs, config.action_repeat)
         rundir.save_tasks(folder, script, names, logged)
-        print(
-            tfutils.setup(
-                jit=config.jit,
-                deterministic=config.deterministic,
-                devices=config.devices,
-            )
+        device = tfutils.setup(
+            jit=config.jit, deterministic=config.deterministic, devices=config.devices
         )
+        print(device)
         ends = [phase.end for phase in schedule.phases]
         snapshots = checkpoint.Checkpoints(
             folder / rundir.CHECKPOINTS, config.checkpoint_keep, always=ends

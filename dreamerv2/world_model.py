@@ -219,7 +219,7 @@ class WorldModel(nn.Module):
           differentiable: Whether gradients flow through the trajectory.
         """
         start = {key: start[key] for key in ("deter", "stoch")}
-        # In half precision matrix products are faster still.
+        # In bfloat16, on a CPU with AMX, matrix products are faster still.
         single = self._dtype == tf.float32 and tfutils.fuses()
         if self._config.rssm.discrete and single and not differentiable:
             start["stoch"] = onehots.places(start["stoch"])
