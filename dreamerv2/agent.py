@@ -19,7 +19,7 @@ from common import replicas, schedules, specs, tfutils
 from dreamerv2 import actor_critic, explore, rssm, world_model
 
 Metrics = dict[str, tf.Tensor]
-PolicyState = tuple[rssm.State, tf.Tensor]  # latent and last action [N, ...]
+PolicyState = tuple[rssm.State, tf.Tensor]  # carried latent, last action [N, ...]
 
 _REPLAY_KEYS = ("action", "reward", "is_first", "is_last", "is_terminal")
 _STREAMS = ("weights", "train", "policy", "report", "evaluation")
@@ -114,24 +114,28 @@ class Agent(nn.Module):
             rows = len(obs["is_first"])
             zero = tf.zeros([rows, self.act_spec.size])
             state = (self.model.initial(rows), zero)
+        latent, action = state
         noise = self._schedules["eval_noise" if evaluate else "expl_noise"](step)
+        explores = self.expl is not None and not evaluate
+        # With few rows each input and each operation counts: none without a use.
         inputs = (
             data,
-            state,
+            (rssm.carried(latent), action),
             self._next_seed("evaluation" if evaluate else "policy"),
-            tf.constant(noise, tf.float32),
-            tf.convert_to_tensor(exploring),
+            tf.constant(noise, tf.float32) if noise else None,
+            tf.convert_to_tensor(exploring) if explores else None,
         )
         graph = self.policy_graph
         # At every call tf.function looks its graph up, which takes 0.2 ms.
         if not tf.config.functions_run_eagerly():
             kinds = tuple((key, obs[key].shape, obs[key].dtype) for key in data)
-            graph = self._policies.get((evaluate, kinds))
+            kind = (evaluate, bool(noise), kinds)
+            graph = self._policies.get(kind)
             if graph is None:
                 graph = self.policy_graph.get_concrete_function(
                     *inputs, evaluate=evaluate
                 )
-                self._policies[evaluate, kinds] = graph
+                self._policies[kind] = graph
         action, state = graph(*inputs, evaluate=evaluate)
         return action.numpy(), state
 
@@ -261,8 +265,8 @@ class Agent(nn.Module):
         obs: Mapping[str, tf.Tensor],
         state: PolicyState,
         seed: tf.Tensor,
-        noise: tf.Tensor,
-        exploring: tf.Tensor,
+        noise: tf.Tensor | None,
+        exploring: tf.Tensor | None,
         *,
         evaluate: bool,
     ) -> tuple[tf.Tensor, PolicyState]:
@@ -278,11 +282,12 @@ class Agent(nn.Module):
         rows = [embed.shape[0]]
         task_noise = self.task.noise(rows, None if evaluate else seeds[1])
         action = self.task.actor(feat).sample(task_noise)
-        if self.expl is not None and not evaluate:
+        if exploring is not None:
             other = self.expl.actor(feat).sample(self.expl.noise(rows, seeds[2]))
             action = tf.where(exploring[:, None], other, action)
-        action = self._disturb(action, noise, seeds[3:])
-        return action, (latent, action)
+        if noise is not None:
+            action = self._disturb(action, noise, seeds[3:])
+        return action, (rssm.carried(latent), action)
 
     def _disagreement(
         self, data: Mapping[str, tf.Tensor], valid: tf.Tensor

@@ -311,6 +311,11 @@ class RSSM(nn.Module):
         return {"mean": mean, "std": self._std_act(std) + self._min_std}
 
 
+def carried(state: Mapping[str, tf.Tensor]) -> State:
+    """Returns the part of a state that the next one depends on."""
+    return {key: state[key] for key in ("deter", "stoch")}
+
+
 def _mask(
     state: State, action: tf.Tensor, is_first: tf.Tensor
 ) -> tuple[State, tf.Tensor]:

@@ -218,7 +218,7 @@ class WorldModel(nn.Module):
           seed: Stateless seed [2] of the latents; None takes the modes.
           differentiable: Whether gradients flow through the trajectory.
         """
-        start = {key: start[key] for key in ("deter", "stoch")}
+        start = rssm.carried(start)
         # In bfloat16, on a CPU with AMX, matrix products are faster still.
         single = self._dtype == tf.float32 and tfutils.fuses()
         if self._config.rssm.discrete and single and not differentiable:

@@ -100,9 +100,18 @@ def test_evaluation_takes_modes_of_latents_and_actions(discrete):
     action, (latent, _) = results[0]
     expected = agent.task.actor(agent.model.rssm.feat(latent)).mode()
     np.testing.assert_array_equal(action, expected)
-    np.testing.assert_allclose(
-        latent["stoch"], agent.model.rssm.dist(latent).mode(), atol=1e-6
+    data = agent.model.preprocess({k: tf.constant(v) for k, v in observe().items()})
+    posterior = agent.model.rssm.obs_step(
+        agent.model.initial(2),
+        tf.zeros_like(action),
+        agent.model.encoder(data),
+        data["is_first"],
+        tf.constant([1, 2]),  # a sample, unlike its mode
     )
+    np.testing.assert_allclose(
+        latent["stoch"], agent.model.rssm.dist(posterior).mode(), atol=1e-6
+    )
+    assert (latent["stoch"] != posterior["stoch"]).numpy().any()
 
 
 def test_without_eval_state_mean_evaluation_samples_latents_but_not_actions():
