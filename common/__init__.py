@@ -24,9 +24,10 @@ Base (NumPy and the standard library, no TensorFlow, no environment library):
 
 Environments: `envs`, one file for each suite, imported only when used.
 
-TensorFlow: `tfutils`, `dists`, `layers`, `nets` and `perception` (encoder, decoder),
-`optim`, `embeddings`; `onehots`, `loops` and `pieces` are ways to multiply, to loop and
-to differentiate that cost less, `replicas` shares a batch among devices.
+TensorFlow: `tfutils`, `dists`, `layers`, `convolutions`, `nets` and `perception`
+(encoder, decoder), `optim`, `embeddings`; `onehots`, `loops` and `pieces` are ways to
+multiply, to loop and to differentiate that cost less, `replicas` shares a batch among
+devices.
 
 Matplotlib: `drawing`, `report_figures` and `plot`, a script.
 """

@@ -102,7 +102,7 @@ def make_norm(name: str, shape: int | Sequence[int]) -> LayerNorm | None:
     return LayerNorm(shape) if name == "layer" else None
 
 
-class _Layer(Module):
+class Layer(Module):
     """What dense and convolutional layers share: kernel, bias, norm, activation."""
 
     def __init__(
@@ -113,6 +113,7 @@ class _Layer(Module):
         act: str,
         norm: str,
     ):
+        """Draws a kernel of a shape [..., inputs, outputs]; `size` biases are zero."""
         super().__init__()
         self.size = size
         self._kernel = self.add("kernel", tf.Variable(glorot(rng, kernel)))
@@ -122,14 +123,16 @@ class _Layer(Module):
             self.add("norm", self._norm)
         self._act = activation(act)
 
-    def _finish(self, x: tf.Tensor) -> tf.Tensor:
-        return self._activate(tf.nn.bias_add(x, tf.cast(self._bias, x.dtype)))
+    def finish(self, x: tf.Tensor) -> tf.Tensor:
+        """Applies bias, norm and activation to a product."""
+        return self.activate(tf.nn.bias_add(x, tf.cast(self._bias, x.dtype)))
 
-    def _activate(self, x: tf.Tensor) -> tf.Tensor:
+    def activate(self, x: tf.Tensor) -> tf.Tensor:
+        """Applies norm and activation."""
         return self._act(self._norm(x) if self._norm else x)
 
 
-class Dense(_Layer):
+class Dense(Layer):
     """A matrix product [..., inputs] -> [..., size], bias, norm, activation."""
 
     def __init__(
@@ -159,121 +162,6 @@ class Dense(_Layer):
         """
         kernel = self._kernel if start is stop is None else self._kernel[start:stop]
         return tf.cast(kernel, dtype)
-
-    def finish(self, x: tf.Tensor) -> tf.Tensor:
-        """Applies bias, norm and activation to a product."""
-        return self._finish(x)
-
-
-class Conv(_Layer):
-    """A convolution of stride 2 without padding, NHWC."""
-
-    def __init__(
-        self,
-        rng: np.random.Generator,
-        inputs: int,
-        size: int,
-        kernel: int,
-        act: str = "none",
-        norm: str = "none",
-    ):
-        """Draws a kernel [kernel, kernel, inputs, size]."""
-        super().__init__(rng, [kernel, kernel, inputs, size], size, act, norm)
-
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """Maps [N, h, w, inputs] to [N, (h - kernel) // 2 + 1, ..., size]."""
-        kernel = tf.cast(self._kernel, x.dtype)
-        size, _, inputs, outputs = kernel.shape
-        height, width = ((side - size) // 2 + 1 for side in x.shape[1:3])
-        if height * width > 4 or inputs < 128:
-            return self._finish(tf.nn.conv2d(x, kernel, 2, "VALID"))
-        # Few deep patches: a matrix product, half the time of a convolution on a CPU.
-        y = tf.matmul(_patches(x, size), tf.reshape(kernel, [-1, outputs]))
-        return self._finish(tf.reshape(y, [-1, height, width, outputs]))
-
-
-@tfutils.fused
-def _patches(x: tf.Tensor, size: int) -> tf.Tensor:
-    """Returns what a convolution of stride 2 sees of x [N, h, w, I].
-
-    Rows [N h' w', size size I]: height and width of its output go with the images.
-    """
-    _, height, width, inputs = x.shape
-    corners = [
-        (i, j)
-        for i in range(0, height - size + 1, 2)
-        for j in range(0, width - size + 1, 2)
-    ]
-    patches = [x[:, i : i + size, j : j + size] for i, j in corners]
-    return tf.reshape(tf.stack(patches, 1), [-1, size * size * inputs])
-
-
-class ConvTranspose(_Layer):
-    """A transposed convolution of stride 2 without padding, NHWC."""
-
-    def __init__(
-        self,
-        rng: np.random.Generator,
-        inputs: int,
-        size: int,
-        kernel: int,
-        act: str = "none",
-        norm: str = "none",
-    ):
-        """Draws a kernel [kernel, kernel, size, inputs]."""
-        super().__init__(rng, [kernel, kernel, size, inputs], size, act, norm)
-
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """Maps [N, h, w, inputs] to [N, 2 h - 2 + kernel, ..., size]."""
-        kernel = tf.cast(self._kernel, x.dtype)
-        size, _, outputs, inputs = kernel.shape
-        if x.shape[1:3] == (1, 1):
-            # One pixel has one patch: a matrix product, ten times as fast on a CPU.
-            matrix = tf.reshape(kernel, [size * size * outputs, inputs])
-            y = tf.matmul(tf.reshape(x, [-1, inputs]), matrix, transpose_b=True)
-            return self._finish(tf.reshape(y, [-1, size, size, outputs]))
-        if outputs < 16 and size % 2 == 0:
-            return self._activate(_subpixel(x, kernel, tf.cast(self._bias, x.dtype)))
-        height, width = (2 * side - 2 + size for side in x.shape[1:3])
-        shape = [x.shape[0], height, width, outputs]
-        return self._finish(tf.nn.conv2d_transpose(x, kernel, shape, 2, "VALID"))
-
-
-@tf.custom_gradient
-def _subpixel(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple:
-    """Returns a transposed convolution of x [N, h, w, I], with its bias [O].
-
-    Of the kernel [k, k, O, I], pixels in even rows and columns only meet the even ones:
-    a plain convolution draws the four kinds of pixels side by side (Shi et al. 2016).
-    Its 4 O outputs fill vector units that a few O would leave idle; on the way back
-    there are I, and the transposed form is faster.
-    """
-    size, _, outputs, inputs = kernel.shape
-    half = size // 2
-
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        slope = tf.nn.conv2d(upstream, kernel, 2, "VALID")
-        below = tf.raw_ops.Conv2DBackpropFilter(
-            input=upstream,
-            filter_sizes=kernel.shape,
-            out_backprop=x,
-            strides=[1, 2, 2, 1],
-            padding="VALID",
-        )
-        rows = tf.reshape(upstream, [-1, upstream.shape[2] * outputs])
-        sums = tf.raw_ops.BiasAddGrad(out_backprop=rows)  # slow on few channels
-        return slope, below, tf.reduce_sum(tf.reshape(sums, [-1, outputs]), 0)
-
-    kinds = tf.reshape(kernel, [half, 2, half, 2, outputs, inputs])[::-1, :, ::-1]
-    kinds = tf.transpose(kinds, [0, 2, 5, 1, 3, 4])  # [half, half, I, 2, 2, O]
-    kinds = tf.reshape(kinds, [half, half, inputs, 4 * outputs])
-    edge = [half - 1, half - 1]
-    y = tf.nn.conv2d(tf.pad(x, [[0, 0], edge, edge, [0, 0]]), kinds, 1, "VALID")
-    y = tf.nn.bias_add(y, tf.tile(bias, [4]))
-    rows, height, width, _ = y.shape
-    y = tf.reshape(y, [rows, height, width, 2, 2 * outputs])
-    y = tf.transpose(y, [0, 1, 3, 2, 4])  # `tf.nn.depth_to_space` takes twice as long
-    return tf.reshape(y, [rows, 2 * height, 2 * width, outputs]), gradient
 
 
 class GRUCell(Module):

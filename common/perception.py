@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import dists, nets, pieces
+from common import convolutions, dists, nets, pieces
 from common import layers as nn
 
 _PIECE = 100  # images that are decoded at a time
@@ -43,6 +43,13 @@ def select_keys(
     return images, vectors
 
 
+def to_numbers(observation: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """Returns what networks read of an observation: bytes scaled to [-0.5, 0.5]."""
+    if observation.dtype == tf.uint8:
+        return convolutions.scale(observation, dtype)
+    return tf.cast(observation, dtype)
+
+
 class Encoder(nn.Module):
     """Images through convolutions, vectors through dense layers, side by side."""
 
@@ -58,20 +65,34 @@ class Encoder(nn.Module):
         cnn_depth: int,
         cnn_kernels: Sequence[int],
         mlp_layers: Sequence[int],
+        dtype: tf.DType = tf.float32,
     ):
         """Builds the layers for the observations that the expressions match.
+
+        Args:
+          rng: Source of the initial weights.
+          shapes: Shape of each observation.
+          cnn_keys: See `select_keys`.
+          mlp_keys: See `select_keys`.
+          act: Activation of all layers.
+          norm: none or layer.
+          cnn_depth: Channels of the first convolution, doubled by each later one.
+          cnn_kernels: Side of each convolution's kernel.
+          mlp_layers: Units of each dense layer.
+          dtype: Type in which images of bytes are computed with.
 
         Raises:
           ValueError: If images differ in size or are too small for the kernels.
         """
         super().__init__()
+        self._dtype = dtype
         self.cnn_keys, self.mlp_keys = select_keys(shapes, cnn_keys, mlp_keys)
         self._convs, self._denses, self.size = [], [], 0
         if self.cnn_keys:
             side, channels = _image_size(shapes, self.cnn_keys)
             for i, kernel in enumerate(cnn_kernels):
                 depth = 2**i * cnn_depth
-                layer = nn.Conv(rng, channels, depth, kernel, act, norm)
+                layer = convolutions.Conv(rng, channels, depth, kernel, act, norm)
                 self._convs.append(self.add(f"conv{i}", layer))
                 side, channels = (side - kernel) // 2 + 1, depth
             if (side < 1).any():
@@ -90,14 +111,21 @@ class Encoder(nn.Module):
             self.size += inputs
 
     def __call__(self, data: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns embeddings [..., E] of observations [..., *shape]."""
+        """Returns embeddings [..., E] of observations [..., *shape].
+
+        Images are uint8, or numbers that are taken as they are.
+        """
         outputs = []
         if self.cnn_keys:
-            x = tf.concat([data[k] for k in self.cnn_keys], -1)
+            images = [data[k] for k in self.cnn_keys]
+            if len({image.dtype for image in images}) > 1:
+                images = [to_numbers(image, self._dtype) for image in images]
+            x = tf.concat(images, -1)
             batch = x.shape[:-3]
             x = tf.reshape(x, [-1, *x.shape[-3:]])
             for layer in self._convs:
-                x = layer(x)
+                bytes_ = x.dtype == tf.uint8
+                x = layer.of_bytes(x, self._dtype) if bytes_ else layer(x)
             outputs.append(tf.reshape(x, [*batch, int(np.prod(x.shape[1:]))]))
         if self.mlp_keys:
             dtype = outputs[0].dtype if outputs else data[self.mlp_keys[0]].dtype
@@ -164,7 +192,7 @@ class Decoder(nn.Module):
 
         Args:
           feat: Features [N, F].
-          data: Observations [N, ...] by key.
+          data: Observations [N, ...] by key, images as the encoder takes them.
           scales: Weights of the keys in the loss, where not 1.
           loss_scale: See `pieces.mean`.
 
@@ -176,7 +204,10 @@ class Decoder(nn.Module):
 
         def judge(inputs: Any, data: Mapping[str, tf.Tensor]) -> pieces.Rows:
             dists = self._draw(*inputs)
-            return {key: dist.log_prob(data[key]) for key, dist in dists.items()}
+            return {
+                key: dist.log_prob(to_numbers(data[key], tf.float32))
+                for key, dist in dists.items()
+            }
 
         # What draws starts multiplies large matrices, best by all features at once.
         layers = [self._convin, self._convs[0]] if self.cnn_keys else []
@@ -227,7 +258,7 @@ class Decoder(nn.Module):
                 sum(self._channels) if i == last else 2 ** (last - 1 - i) * cnn_depth
             )
             style = ("none", "none") if i == last else (act, norm)
-            layer = nn.ConvTranspose(rng, channels, depth, kernel, *style)
+            layer = convolutions.ConvTranspose(rng, channels, depth, kernel, *style)
             self._convs.append(self.add(f"conv{i}", layer))
             side, channels = 2 * side - 2 + kernel, depth
         if (size != side).any():

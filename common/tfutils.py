@@ -164,16 +164,16 @@ def split_seed(seed: tf.Tensor | None, count: int) -> list[tf.Tensor | None]:
     return tf.unstack(tf.random.split(seed, count))
 
 
-def after(tensor: tf.Tensor, seed: tf.Tensor | None) -> tf.Tensor | None:
-    """Returns the seed, available once the tensor is; None (take the mode) stays None.
+def after(tensor: tf.Tensor, value: tf.Tensor | None) -> tf.Tensor | None:
+    """Returns a value, such as a seed, once the tensor is computed; None stays None.
 
     A graph draws noise as soon as it has the seed: that of its last part would lie in
     memory while all others are computed.
     """
-    if seed is None:
+    if value is None:
         return None
     with tf.control_dependencies([tensor]):
-        return tf.identity(seed)
+        return tf.identity(value)
 
 
 def prefix(metrics: Mapping[str, tf.Tensor], name: str) -> dict[str, tf.Tensor]:

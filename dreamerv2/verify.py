@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 
 from common import config as config_lib
-from common import onehots, specs, tfutils
+from common import onehots, perception, specs, tfutils
 from dreamerv2 import agent as agent_lib
 from dreamerv2 import blocks, explore, world_model
 
@@ -198,7 +198,9 @@ def _world_model(
 ) -> tuple[dict[str, Any], world_model.Outputs]:
     model = agent.model
     state = model.initial(data["action"].shape[0])
-    results = {f"preprocess/{k}": data[k] for k in ("image", "reward", "discount")}
+    image = perception.to_numbers(data["image"], tf.float32)
+    results = {"preprocess/image": image}
+    results.update({f"preprocess/{k}": data[k] for k in ("reward", "discount")})
     weights = model.named_weights()
     with tf.GradientTape() as tape:
         loss, outputs, metrics = model.loss(data, state, None)

@@ -79,7 +79,8 @@ class WorldModel(nn.Module):
         self._dtype = tfutils.compute_dtype(config.precision)
         shapes = {key: spec.shape for key, spec in obs_specs.items()}
         self.encoder = self.add(
-            "encoder", perception.Encoder(rng, shapes, **config.encoder)
+            "encoder",
+            perception.Encoder(rng, shapes, **config.encoder, dtype=self._dtype),
         )
         self.rssm = self.add(
             "rssm",
@@ -93,6 +94,7 @@ class WorldModel(nn.Module):
         )
         feat = self.rssm.feat_size
         decoder = perception.Decoder(rng, feat, shapes, **config.decoder)
+        self._images = {*self.encoder.cnn_keys, *decoder.cnn_keys}
         self.heads: dict[str, Any] = {"decoder": decoder}
         self.heads["reward"] = nets.MLP(rng, feat, (), **config.reward_head)
         if config.pred_discount:
@@ -114,17 +116,17 @@ class WorldModel(nn.Module):
         )
 
     def preprocess(self, data: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Scales what comes from the replay: images to [-0.5, 0.5], rewards clipped.
+        """Prepares what comes from the replay: numbers in one type, rewards clipped.
 
-        Adds `discount`, the true discount after each step: 0 where the episode
-        terminated, the configured discount elsewhere.
+        Images stay the bytes that they are; encoder and decoder scale them. Adds
+        `discount`, the true discount after each step: 0 where the episode terminated,
+        the configured discount elsewhere.
         """
         result = {}
         for key, value in data.items():
-            if value.dtype == tf.uint8:
-                value = tf.cast(value, self._dtype) / 255.0 - 0.5
-            elif value.dtype.is_floating and key != "reward":
-                value = tf.cast(value, self._dtype)
+            bytes_ = value.dtype == tf.uint8 and key not in self._images
+            if bytes_ or (value.dtype.is_floating and key != "reward"):
+                value = perception.to_numbers(value, self._dtype)
             result[key] = value
         if "reward" in result:
             clip = CLIP_REWARDS[self._config.clip_rewards]
@@ -268,7 +270,7 @@ class WorldModel(nn.Module):
           one of a shorter batch.
         """
         data = {k: v[:VIDEOS] for k, v in data.items()}
-        truth = tf.cast(data[key], tf.float32) + 0.5
+        truth = perception.to_numbers(data[key], tf.float32) + 0.5
         seen = min(CONTEXT, truth.shape[1] - 1)
         images, _ = self.look_ahead(data, self.initial(truth.shape[0]), seen, seed)
         model = images[key]

@@ -35,6 +35,7 @@ RANKS = (
         *("common.layers", "common.tfutils", "common.dists", "common.nets"),
         *("common.perception", "common.optim", "common.embeddings", "common.loops"),
         *("common.replicas", "common.pieces", "common.onehots"),
+        "common.convolutions",
     },
     {"dreamerv2"},
     {"dreamerv2.losses"},

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common import layers, tfutils
+from common import convolutions, layers, tfutils
 
 pytestmark = pytest.mark.tf
 
@@ -83,7 +83,7 @@ def test_products_over_rows_add_up_to_the_whole_layer():
 
 @pytest.mark.parametrize("norm", ["none", "layer"])
 def test_a_convolution_is_the_sum_over_its_patches(norm):
-    layer = layers.Conv(rng(), 3, 5, 4, "elu", norm)
+    layer = convolutions.Conv(rng(), 3, 5, 4, "elu", norm)
     weights, x = shake(layer), normal(2, 11, 11, 3)
     expected = slow_conv(x, weights["kernel"]) + weights["bias"]
     if norm == "layer":
@@ -93,7 +93,7 @@ def test_a_convolution_is_the_sum_over_its_patches(norm):
 
 @pytest.mark.parametrize("side", [1, 2, 3])
 def test_a_transposed_convolution_adds_a_patch_for_every_pixel(side):
-    layer = layers.ConvTranspose(rng(), 3, 5, 4, "elu", "layer")
+    layer = convolutions.ConvTranspose(rng(), 3, 5, 4, "elu", "layer")
     weights, x = shake(layer), normal(2, side, side, 3)
     expected = slow_conv_transpose(x, weights["kernel"]) + weights["bias"]
     expected = elu(layer_norm(expected, weights))
@@ -101,7 +101,7 @@ def test_a_transposed_convolution_adds_a_patch_for_every_pixel(side):
 
 
 def test_the_product_for_one_pixel_is_the_transposed_convolution_of_tensorflow():
-    layer = layers.ConvTranspose(rng(), 6, 5, 4)
+    layer = convolutions.ConvTranspose(rng(), 6, 5, 4)
     weights, x = shake(layer), normal(3, 1, 1, 6)
     expected = tf.nn.conv2d_transpose(x, weights["kernel"], [3, 4, 4, 5], 2, "VALID")
     expected = expected + weights["bias"]
@@ -133,7 +133,7 @@ def test_four_kinds_of_pixels_make_a_transposed_convolution(kernel, outputs):
         shape = [2, 2 * 5 - 2 + kernel, 2 * 3 - 2 + kernel, outputs]
         return tf.nn.conv2d_transpose(x, weights, shape, 2, "VALID") + bias
 
-    found = gradients(layers._subpixel, *inputs)
+    found = gradients(convolutions._subpixel, *inputs)
     for one, two in zip(found, gradients(expected, *inputs), strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4)
 
@@ -143,7 +143,7 @@ def test_patches_make_a_convolution(height, width):
     inputs = normal(3, height, width, 6), normal(4, 4, 6, 5, seed=1)
 
     def product(x, kernel):
-        y = tf.matmul(layers._patches(x, 4), tf.reshape(kernel, [-1, 5]))
+        y = tf.matmul(convolutions._patches(x, 4), tf.reshape(kernel, [-1, 5]))
         return tf.reshape(y, [3, (height - 4) // 2 + 1, (width - 4) // 2 + 1, 5])
 
     found = gradients(product, *inputs)
@@ -195,9 +195,9 @@ def test_layer_norm_does_not_overflow_in_half_precision():
 
 MADE = {
     "Dense": (lambda: layers.Dense(rng(), 4, 4, "elu", "layer"), [2, 4]),
-    "Conv": (lambda: layers.Conv(rng(), 3, 4, 4, "elu", "layer"), [2, 6, 6, 3]),
-    "ConvTranspose": (lambda: layers.ConvTranspose(rng(), 3, 4, 4), [2, 3, 3, 3]),
-    "one pixel": (lambda: layers.ConvTranspose(rng(), 3, 4, 4), [2, 1, 1, 3]),
+    "Conv": (lambda: convolutions.Conv(rng(), 3, 4, 4, "elu", "layer"), [2, 6, 6, 3]),
+    "ConvTranspose": (lambda: convolutions.ConvTranspose(rng(), 3, 4, 4), [2, 3, 3, 3]),
+    "one pixel": (lambda: convolutions.ConvTranspose(rng(), 3, 4, 4), [2, 1, 1, 3]),
     "LayerNorm": (lambda: layers.LayerNorm(4), [2, 4]),
     "GRUCell": (lambda: layers.GRUCell(rng(), 4, 4), [2, 4]),
 }
@@ -260,7 +260,67 @@ def test_an_unknown_activation_or_norm_is_answered_with_the_choices(style, messa
 
 @pytest.mark.parametrize("side, inputs", [(6, 128), (5, 128), (6, 127), (8, 128)])
 def test_a_convolution_over_few_deep_patches_is_a_convolution(side, inputs):
-    layer = layers.Conv(rng(), inputs, 5, 4)
+    layer = convolutions.Conv(rng(), inputs, 5, 4)
     x = tf.constant(normal(3, side, side, inputs))
     expected = tf.nn.conv2d(x, layer.named_weights()["kernel"], 2, "VALID")
     np.testing.assert_allclose(layer(x), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("many", [0, 10**6])
+@pytest.mark.parametrize("eagerly", [False, True])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float16, tf.bfloat16])
+def test_a_convolution_of_bytes_is_that_of_numbers_with_its_gradients(
+    dtype, eagerly, many, monkeypatch
+):
+    monkeypatch.setattr(convolutions, "_MANY", many)
+    layer = convolutions.Conv(rng(), 3, 5, 4, "elu", "layer")
+    shake(layer)
+    weights = list(layer.named_weights().values())
+    images = tf.constant(rng(1).integers(0, 256, (4, 9, 9, 3), np.uint8))
+
+    def run(function):
+        def both(images):
+            with tf.GradientTape() as tape:
+                y = function(images)
+                loss = tf.reduce_sum(tf.cast(y, tf.float32) ** 2)
+            return y, *tape.gradient(loss, weights)
+
+        return (both if eagerly else tf.function(both, autograph=False))(images)
+
+    found = run(lambda images: layer.of_bytes(images, dtype))
+    expected = run(lambda images: layer(tf.cast(images, dtype) / 255.0 - 0.5))
+    tolerance = {"rtol": 1e-4} if dtype == tf.float32 else {"rtol": 0.05}
+    assert found[0].dtype == dtype
+    for one, two in zip(found, expected, strict=True):
+        one, two = tf.cast(one, tf.float32).numpy(), tf.cast(two, tf.float32).numpy()
+        atol = (1e-5 if dtype == tf.float32 else 0.02) * np.abs(two).max()
+        np.testing.assert_allclose(one, two, **tolerance, atol=atol)
+
+
+def test_a_convolution_of_bytes_scales_again_once_its_gradient_is_under_way():
+    layer = convolutions.Conv(rng(), 3, 5, 4)
+
+    @tf.function(autograph=False)
+    def run(images):
+        with tf.GradientTape() as tape:
+            y = layer.of_bytes(images, tf.float32)
+        return tape.gradient(y, list(layer.named_weights().values()))
+
+    images = tf.TensorSpec([4, 9, 9, 3], tf.uint8)
+    by_type = {
+        op.type: op for op in run.get_concrete_function(images).graph.get_operations()
+    }
+    back = by_type["Conv2DBackpropFilter"]
+    assert back.inputs[0] is not by_type["Conv2D"].inputs[0]
+    op, upstream = back.inputs[0].op, back.inputs[2].op
+    while not op.control_inputs:
+        op = op.inputs[0].op
+    assert op.control_inputs == [upstream]
+
+
+@pytest.mark.parametrize("count", [1, 400_000])
+def test_bytes_become_numbers_from_minus_to_plus_a_half(count):
+    images = tf.tile(tf.constant([0, 51, 255], tf.uint8), [count])
+    scale = tf.function(lambda x: convolutions.scale(x, tf.float32), autograph=False)
+    expected = np.tile([-0.5, -0.3, 0.5], count)
+    np.testing.assert_allclose(scale(images), expected, atol=1e-6)

@@ -132,6 +132,29 @@ def test_an_observation_is_embedded_alike_wherever_it_stands_in_a_batch():
     np.testing.assert_allclose(net(data)[1, 2], one[0], rtol=1e-4, atol=1e-5)
 
 
+def in_bytes(*keys):
+    """Observations, those keys as bytes; and the same as the numbers they stand for."""
+    data = {key: tf.constant(value) for key, value in observations().items()}
+    numbers, source = dict(data), rng(4)
+    for key in keys:
+        data[key] = tf.constant(source.integers(0, 256, LEAD + SHAPES[key], np.uint8))
+        numbers[key] = tf.cast(data[key], tf.float32) / 255 - 0.5
+    return data, numbers
+
+
+@pytest.mark.parametrize("keys", [("image",), ("image", "depth")])
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_bytes_are_embedded_like_the_numbers_they_stand_for(keys, dtype):
+    data, numbers = in_bytes(*keys)
+    net = encoder(dtype=dtype)
+    found, expected = net(data), encoder()(numbers)
+    assert found.dtype == dtype
+    tolerance = 1e-4 if dtype == tf.float32 else 0.05
+    np.testing.assert_allclose(
+        tf.cast(found, tf.float32), expected, rtol=tolerance, atol=tolerance
+    )
+
+
 def test_every_observation_in_use_reaches_the_embedding():
     net, data = encoder(), observations()
     before = net(data).numpy()
@@ -217,6 +240,17 @@ def test_the_loss_of_a_decoder_is_that_of_its_distributions(
     slopes = tape.gradient(expected, [feat, *weights])
     for one, two in zip(tape.gradient(found, [feat, *weights]), slopes, strict=True):
         np.testing.assert_allclose(one, two, rtol=1e-3, atol=1e-5)
+
+
+def test_a_decoder_judges_bytes_like_the_numbers_they_stand_for():
+    part, feat = decoder(), tf.reshape(features(), [-1, 7])
+    judged = [
+        part.loss(feat, tfutils.flatten_time(data), {}, 1.0)
+        for data in in_bytes("image", "depth")
+    ]
+    np.testing.assert_allclose(judged[0][0], judged[1][0], rtol=1e-5)
+    for key, values in judged[0][1].items():
+        np.testing.assert_allclose(values, judged[1][1][key], rtol=1e-4)
 
 
 def test_the_last_layer_of_the_decoder_is_linear():

@@ -41,20 +41,22 @@ def test_rewards_are_clipped_as_configured(name, function):
 
 
 @pytest.mark.parametrize("precision", ["32", "16", "bfloat16"])
-def test_observations_are_scaled_and_take_the_precision_of_the_run(precision):
-    data = tensors("image", "vector")
-    result = tiny_agent.make("image", "vector", precision=precision).model.preprocess(
-        data
-    )
+def test_observations_take_the_precision_of_the_run_but_images_stay_bytes(precision):
+    data = tensors("image", "vector", "scalar")
+    data["scalar"] = tf.cast(30 * data["scalar"] + 99, tf.uint8)
+    agent = tiny_agent.make("image", "vector", "scalar", precision=precision)
+    result = agent.model.preprocess(data)
+    assert result["image"] is data["image"]
     dtype = {"32": tf.float32, "16": tf.float16, "bfloat16": tf.bfloat16}[precision]
     tolerance = 1e-6 if precision == "32" else 1e-2
     for key, expected in (
-        ("image", data["image"].numpy() / 255 - 0.5),
         ("vector", data["vector"]),
+        ("scalar", data["scalar"].numpy() / 255 - 0.5),
     ):
         assert result[key].dtype == dtype
         found = tf.cast(result[key], tf.float32)
         np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
+    assert agent.model.encoder(result).dtype == dtype
     for key in ("is_first", "is_last", "is_terminal"):
         assert result[key].dtype == tf.bool
     assert result["reward"].dtype == result["discount"].dtype == tf.float32
