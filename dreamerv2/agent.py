@@ -16,7 +16,7 @@ import tensorflow as tf
 from common import config as config_lib
 from common import layers as nn
 from common import replicas, schedules, specs, tfutils
-from dreamerv2 import actor_critic, explore, rssm, world_model
+from dreamerv2 import acting, actor_critic, explore, rssm, world_model
 
 Metrics = dict[str, tf.Tensor]
 PolicyState = tuple[rssm.State, tf.Tensor]  # carried latent, last action [N, ...]
@@ -51,6 +51,11 @@ class Agent(nn.Module):
         shared = replicas.Replicas(config.devices)
         with shared.scope():
             self._build(np.random.default_rng(streams["weights"]))
+        self._acting = acting.Acting(
+            *(self.model.encoder, self.model.rssm, self.task.actor),
+            self.expl.actor if self.expl else None,
+            apart=config.collect_during_update,
+        )
         encoder, decoder = self.model.encoder, self.model.heads["decoder"]
         self._obs_keys = {*encoder.cnn_keys, *encoder.mlp_keys}
         self._data_keys = {*self._obs_keys, *decoder.cnn_keys, *decoder.mlp_keys}
@@ -158,6 +163,13 @@ class Agent(nn.Module):
         return self.train_graph(
             data, state, self.coefficients(step), self._next_seed("train")
         )
+
+    def publish(self) -> None:
+        """With `collect_during_update`, lets the policy act with the present weights.
+
+        Until then it acts with those of the last call, and may do so during `train`.
+        """
+        self._acting.publish()
 
     def report(self, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns a video `openl_{key}` [T, 3 H, min(6, B) W, C] for every image."""
@@ -270,20 +282,20 @@ class Agent(nn.Module):
         *,
         evaluate: bool,
     ) -> tuple[tf.Tensor, PolicyState]:
-        latent, action = state
+        (latent, action), nets = state, self._acting
         seeds = tfutils.split_seed(seed, 5)
         obs = self.model.preprocess(obs)
-        embed = self.model.encoder(obs)
+        embed = nets.encoder(obs)
         mean = evaluate and self._config.eval_state_mean
-        latent = self.model.rssm.obs_step(
+        latent = nets.rssm.obs_step(
             latent, action, embed, obs["is_first"], None if mean else seeds[0]
         )
-        feat = self.model.rssm.feat(latent)
+        feat = nets.rssm.feat(latent)
         rows = [embed.shape[0]]
         task_noise = self.task.noise(rows, None if evaluate else seeds[1])
-        action = self.task.actor(feat).sample(task_noise)
+        action = nets.actor(feat).sample(task_noise)
         if exploring is not None:
-            other = self.expl.actor(feat).sample(self.expl.noise(rows, seeds[2]))
+            other = nets.explorer(feat).sample(self.expl.noise(rows, seeds[2]))
             action = tf.where(exploring[:, None], other, action)
         if noise is not None:
             action = self._disturb(action, noise, seeds[3:])
@@ -328,8 +340,11 @@ def _check_devices(config: config_lib.Config) -> None:
             f"devices is {devices}, which does not divide dataset.batch {rows} into "
             f"equal shares; choose from {shares}, or another --batch_size."
         )
-    if devices > 1 and config.jit_compile:
-        raise ValueError(
-            f"jit_compile makes one program for one device, but devices is {devices}; "
-            "leave one of them out."
-        )
+    for key, reason in (
+        ("jit_compile", "makes one program for one device"),
+        ("collect_during_update", "copies networks on one device"),
+    ):
+        if devices > 1 and config[key]:
+            raise ValueError(
+                f"{key} {reason}, but devices is {devices}; leave one of them out."
+            )

@@ -187,6 +187,11 @@ def _make_sampling(
                 "replay.sampling uncertainty needs the ensemble of Plan2Explore, but "
                 f"expl_behavior is {config.expl_behavior!r}; add --plan2explore."
             )
+        if config.collect_during_update:
+            raise ValueError(
+                "replay.sampling uncertainty asks the ensemble at any time, also while "
+                "it learns with collect_during_update; leave one of them out."
+            )
         options = {
             "score": agent.disagreement,
             "recalculation": settings.uncertainty_recalculation,

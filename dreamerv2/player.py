@@ -103,7 +103,7 @@ class Player:
     def _agent_for(self, name: str, env: base.Env) -> agent_lib.Agent:
         """The agent, built for the spaces of the first environment."""
         if self.agent is None:
-            config = self.config
+            config = self.config.update(collect_during_update=False)
             tfutils.setup(jit=config.jit, deterministic=config.deterministic)
             agent = agent_lib.Agent(config, env.obs_specs, env.act_spec)
             weights = agent.named_weights()

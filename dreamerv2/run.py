@@ -55,7 +55,8 @@ class Run:
         )
         self._replay = assembly.make_replay(folder, config, self._agent)
         self._learner = learner.Learner(
-            self._agent, self._replay, self._timer, folder, **config.dataset
+            *(self._agent, self._replay, self._timer, folder),
+            **{**config.dataset, "aside": config.collect_during_update},
         )
         self._evaluator = evaluation.Evaluator(
             *(self._tasks, trained, config),
@@ -136,6 +137,7 @@ class Run:
         if not self._evaluator or not (due or self.step >= self._phase.end):
             return
         video = self._due["video"](self.step)
+        self._learner.wait()
         with self._timer.section("evaluation"):
             metrics = self._evaluator(self._evaluation_policy, video)
             metrics.update(self._online(self._phase, self.step, metrics))
@@ -255,7 +257,8 @@ class Run:
         print(result.text)
 
     def close(self) -> None:
-        """Ends environments, writer threads and outputs."""
+        """Ends environments, threads and outputs."""
+        self._learner.close()
         for env in self._envs:
             env.close()
         self._evaluator.close()

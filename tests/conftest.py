@@ -27,4 +27,5 @@ def agents(monkeypatch):
     monkeypatch.setattr(agent, "Agent", dummies.Recorder)
     monkeypatch.setattr(dummies.Recorder, "made", [])
     monkeypatch.setattr(dummies.Recorder, "losses", {})
+    monkeypatch.setattr(dummies.Recorder, "on_train", None)
     return dummies.Recorder.made

@@ -254,10 +254,12 @@ class Recorder:
       acts: (step, exploring, evaluate) of each call of `policy`.
       batches: (step, batch) of each call of `train`.
       losses: What `train` reports as the loss, by number of the update.
+      on_train: Called with the agent when `train` begins.
     """
 
     made: list[Recorder] = []  # those of the present test, see conftest.py
     losses: dict[int, float] = {}
+    on_train: Callable[[Recorder], None] | None = None
 
     def __init__(self, config: config_lib.Config, obs_specs, act_spec):
         self.obs_specs, self.act_spec = dict(obs_specs), act_spec
@@ -268,12 +270,15 @@ class Recorder:
         self.acts: list[tuple[int, list[bool], bool]] = []
         self.batches: list[tuple[int, dict[str, np.ndarray]]] = []
         self._calls = 0
+        self._apart = config.collect_during_update
+        self._published = 1.0
         Recorder.made.append(self)
 
     def policy(self, obs, state, *, step, exploring, evaluate=False):
         self.acts.append((step, exploring.tolist(), evaluate))
         self._calls += 1
-        chaos = int(abs(float(self.weight)) * 1e6) + 7 * self._calls
+        weight = self._published if self._apart else float(self.weight)
+        chaos = int(abs(weight) * 1e6) + 7 * self._calls
         index = [
             (chaos // 3 + row) % self.act_spec.size for row in range(len(exploring))
         ]
@@ -281,12 +286,17 @@ class Recorder:
 
     def train(self, data, state, *, step):
         self.batches.append((step, data))
+        if Recorder.on_train:
+            Recorder.on_train(self)
         mean = float(np.mean([np.sum(data[k]) for k in ("vector", "action", "reward")]))
         carried = 0.0 if state is None else float(state["deter"])
         grad = tf.constant(np.float32(np.sin(mean + carried)))
         loss = self.losses.get(len(self.batches), mean)
         metrics = self.optimizer.apply(tf.constant(np.float32(loss)), [grad])
         return {"deter": grad}, metrics
+
+    def publish(self):
+        self._published = float(self.weight)
 
     def report(self, data):
         return {"openl_image": np.zeros((2, 4, 4, 3), np.float32)}

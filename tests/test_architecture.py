@@ -43,6 +43,7 @@ RANKS = (
     {"dreamerv2.world_model"},
     {"dreamerv2.actor_critic"},
     {"dreamerv2.explore"},
+    {"dreamerv2.acting"},
     {"dreamerv2.agent"},
     {"dreamerv2.blocks", "dreamerv2.phases", "dreamerv2.rundir", "dreamerv2.tasks"},
     {

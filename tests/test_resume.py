@@ -56,11 +56,14 @@ def test_resumed_at_a_task_switch_a_run_ends_as_if_never_stopped(
     dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
 
 
+@pytest.mark.parametrize("aside", [False, True])
 @pytest.mark.parametrize("envs", [1, 2])
 @pytest.mark.parametrize("fails_at", [23, 29, 34])
-def test_resumed_in_the_middle_a_run_ends_as_if_never_stopped(tmp_path, envs, fails_at):
+def test_resumed_in_the_middle_a_run_ends_as_if_never_stopped(
+    tmp_path, envs, fails_at, aside
+):
     settings = {"checkpoint_every": 10, "eval_every": 10, "envs": envs, "l2_scale": 0.5}
-    settings["eval_replay"] = 30
+    settings |= {"eval_replay": 30, "collect_during_update": aside}
     dummies.run(tmp_path / "whole", dummies.Tapes(2), **settings)
     tapes = dummies.Tapes(2)
     tapes.options[1] = {"fails_at": fails_at}
