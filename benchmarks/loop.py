@@ -3,6 +3,7 @@
     python -m benchmarks.loop --suite minigrid --size small
     python -m benchmarks.loop --suite minihack --size full --steps 50 --rounds 3
     python -m benchmarks.loop --size quickstart --steps 500 --set eval_every=500
+    python -m benchmarks.loop --latency 20 --set collect_during_update=True
 
 It trains as the scripts do, in a folder that is deleted, and reads the metrics of that
 run: the first interval, with the traces, is left out; of the others the medians are
@@ -18,14 +19,20 @@ import json
 import pathlib
 import statistics
 import tempfile
+import time
+from collections.abc import Callable
+
+import numpy as np
 
 from benchmarks import cases
 from benchmarks.adapters import ours
 from common import config as config_lib
+from common.envs import base
 from dreamerv2 import blocks, loop, phases
 from dreamerv2 import tasks as tasks_lib
 
 SECTIONS = ("environment", "policy", "replay", "update", "evaluation", "save", "other")
+SETUP = ("suite", "size", "steps", "rounds", "latency")
 SIZES = {
     **{size: ours.settings(cases.make_case(size, True, {})) for size in cases.SIZES},
     "quickstart": blocks.configs["quickstart"],
@@ -60,17 +67,47 @@ def choose_tasks(suite: str, config: config_lib.Config) -> tasks_lib.TaskList:
     return tasks_lib.of_suite(suite, config.tasks or minigrid.MINIGRID_3, config)
 
 
+class Distant(base.Wrapper):
+    """An environment that computes elsewhere: each step waits, without a core."""
+
+    def __init__(self, env: base.Env, seconds: float):
+        """Takes the seconds that a step waits."""
+        super().__init__(env)
+        self._seconds = seconds
+
+    def step(self, action: np.ndarray) -> base.Transition:
+        """Waits, then steps."""
+        time.sleep(self._seconds)
+        return super().step(action)
+
+
+def move_away(task: tasks_lib.Task, latency: float) -> tasks_lib.Task:
+    """Returns the task with training environments that wait so many milliseconds."""
+
+    def make(make: Callable[[], base.Env] = task.make) -> base.Env:
+        return Distant(make(), latency / 1e3)
+
+    return task._replace(make=make) if latency else task
+
+
 def run(
-    suite: str, size: str, settings: dict[str, str], steps: int, rounds: int
+    suite: str,
+    size: str,
+    settings: dict[str, str],
+    steps: int,
+    rounds: int,
+    latency: float = 0.0,
 ) -> list[dict[str, float]]:
     """Trains, and returns the metrics of each round after the first."""
     with tempfile.TemporaryDirectory() as folder:
         config = configure(suite, size, settings, steps, folder)
         # A step more than the last round has, for a run ends with an evaluation.
         total = config.prefill + (rounds + 1) * steps + config.envs
-        tasks = choose_tasks(suite, config)
+        tasks = [
+            move_away(task, latency) for task in choose_tasks(suite, config).trained
+        ]
         with contextlib.redirect_stdout(io.StringIO()):
-            loop.train(tasks.trained, phases.Schedule([total]), config)
+            loop.train(tasks, phases.Schedule([total]), config)
         text = (pathlib.Path(folder) / "metrics.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     # The first line has the steps before the first update.
@@ -108,20 +145,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="of a round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--train_every", type=int, help="steps; the suite's otherwise")
+    parser.add_argument(
+        "--latency", type=float, default=0.0, help="milliseconds a step waits besides"
+    )
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument("--json", metavar="FILE")
     args = parser.parse_args()
     settings = dict(pair.split("=", 1) for pair in args.set)
     if args.train_every:
         settings["train_every"] = str(args.train_every)
-    measured = run(args.suite, args.size, settings, args.steps, args.rounds)
+    choice = (args.suite, args.size, settings, args.steps, args.rounds)
+    measured = run(*choice, args.latency)
     if not measured:
         parser.exit(1, "No round was finished.\n")
     result = summarize(measured, args.steps)
     for name, value in result.items():
         print(f"{name:28} {value:9.2f}")
     if args.json:
-        setup = {k: getattr(args, k) for k in ("suite", "size", "steps", "rounds")}
+        setup = {k: getattr(args, k) for k in SETUP}
         with open(args.json, "w") as file:
             json.dump({**setup, **settings, **result}, file, indent=2)
 

@@ -1,6 +1,7 @@
 """The benchmark of the loop measures a run, and counts what it says."""
 
 import dummies
+import numpy as np
 import pytest
 
 from benchmarks import loop as benchmark
@@ -46,3 +47,16 @@ def test_the_rounds_of_a_run_are_measured_whole():
         assert min(parts) >= 0
         assert result["evaluation, ms a step"] > 0
         assert result["update, ms a step"] > 0
+
+
+def test_an_environment_far_away_waits_in_training_only(monkeypatch):
+    waits = []
+    monkeypatch.setattr(benchmark.time, "sleep", waits.append)
+    (near,) = dummies.Tapes(1).tasks
+    far = benchmark.move_away(near, 30.0)
+    env, action = far.make(), np.array([0.0, 1.0])
+    env.reset(0)
+    env.step(action)
+    assert waits == [0.03]
+    assert far.make_eval is near.make_eval
+    assert benchmark.move_away(near, 0.0) is near
