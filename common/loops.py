@@ -72,7 +72,8 @@ def _tap(
     @tf.custom_gradient
     def tap(kernel: tf.Tensor) -> tuple:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return tf.tensordot(inputs(), upstream, [[0, 1], [0, 1]])
+            x, y = (tf.reshape(z, [-1, z.shape[-1]]) for z in (inputs(), upstream))
+            return tf.matmul(x, y, transpose_a=True)
 
         return tf.zeros([*lead, kernel.shape[1]], kernel.dtype), gradient
 

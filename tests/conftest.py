@@ -1,6 +1,7 @@
 """Fixtures of the tests of whole runs, and a quick way past TensorFlow."""
 
 import pathlib
+import sys
 
 import hypothesis
 import pytest
@@ -29,3 +30,11 @@ def agents(monkeypatch):
     monkeypatch.setattr(dummies.Recorder, "losses", {})
     monkeypatch.setattr(dummies.Recorder, "on_train", None)
     return dummies.Recorder.made
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _graphs():
+    """A file whose runs are eager leaves graphs to the next one."""
+    yield
+    if tensorflow := sys.modules.get("tensorflow"):
+        tensorflow.config.run_functions_eagerly(False)
