@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
+import os
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import tensorflow as tf
 
 from common import replicas
+
+_ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
 
 PRECISIONS = {"32": tf.float32, "16": tf.float16, "bfloat16": tf.bfloat16}
 
@@ -56,6 +60,7 @@ def setup(*, jit: bool = True, deterministic: bool = False, devices: int = 1) ->
       ValueError: If there are not that many devices.
     """
     tf.config.run_functions_eagerly(not jit)
+    _share_heaps()
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         with contextlib.suppress(RuntimeError):  # TensorFlow is in use already
@@ -65,6 +70,17 @@ def setup(*, jit: bool = True, deterministic: bool = False, devices: int = 1) ->
     if devices != 1:
         replicas.find_devices(devices)
     return _describe_device(len(gpus), devices)
+
+
+def _share_heaps() -> None:
+    """Lets threads share two heaps, as MALLOC_ARENA_MAX=2 would, unless that is set.
+
+    With a heap for each, what one thread has freed after compiling is lost to others.
+    """
+    if "MALLOC_ARENA_MAX" in os.environ:
+        return
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 2)
 
 
 def _describe_device(gpus: int, devices: int) -> str:

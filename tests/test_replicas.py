@@ -163,3 +163,25 @@ def test_one_line_names_the_devices_and_the_reason(gpus, devices, line):
 
 def test_without_a_gpu_the_line_says_why():
     assert tfutils.setup().startswith("Device: CPU, because")
+
+
+@pytest.mark.parametrize("value, calls", [(None, [(-8, 2)]), ("7", [])])
+def test_threads_share_two_heaps_unless_the_user_says_how_many(
+    value, calls, monkeypatch
+):
+    class Library:
+        def __init__(self, name):
+            assert name is None  # the process itself
+
+        def mallopt(self, *call):
+            made.append(call)
+
+    made = []
+    monkeypatch.setattr(tfutils.ctypes, "CDLL", Library)
+    monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
+    if value:
+        monkeypatch.setenv("MALLOC_ARENA_MAX", value)
+    tfutils.setup()
+    assert made == calls
+    del Library.mallopt  # a C library without heaps to share
+    tfutils.setup()

@@ -13,11 +13,14 @@ traces once more. Batches are tensors before the clock starts, as its data pipel
 would have them; precision is 32.
 """
 
+import os
 import sys
 
-import gym
-import numpy as np
-import tensorflow as tf
+os.environ.pop("TF_USE_LEGACY_KERAS", None)  # this environment has one Keras only
+
+import gym  # noqa: E402
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
 # The package of 2021 imports this module under the name that it had then.
 sys.modules["tensorflow.keras.mixed_precision.experimental"] = tf.keras.mixed_precision
