@@ -20,7 +20,6 @@ import pathlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 
 import numpy as np
 
@@ -83,11 +82,9 @@ class Distant(base.Wrapper):
 
 def move_away(task: tasks_lib.Task, latency: float) -> tasks_lib.Task:
     """Returns the task with training environments that wait so many milliseconds."""
-
-    def make(make: Callable[[], base.Env] = task.make) -> base.Env:
-        return Distant(make(), latency / 1e3)
-
-    return task._replace(make=make) if latency else task
+    if not latency:
+        return task
+    return task._replace(make=lambda: Distant(task.make(), latency / 1e3))
 
 
 def run(

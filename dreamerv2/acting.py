@@ -38,20 +38,17 @@ class Acting:
           explorer: See the class; may be a function without weights.
           apart: Whether to copy, so that a policy can act while an update is under way.
         """
-        parts = (encoder, filtering, actor, explorer)
-        self._learning = [part for part in parts if isinstance(part, nn.Module)]
-        self.encoder, self.rssm, self.actor, self.explorer = parts
-        self._copies = []
-        if apart:
-            copies = {id(part): copy.deepcopy(part) for part in self._learning}
-            self._copies = list(copies.values())
-            self.encoder, self.rssm, self.actor, self.explorer = (
-                copies.get(id(part), part) for part in parts
-            )
+        learning = (encoder, filtering, actor, explorer)
+        read = copy.deepcopy(learning) if apart else learning
+        self.encoder, self.rssm, self.actor, self.explorer = read
+        self._pairs = [
+            (weight, target.named_weights()[name])
+            for source, target in zip(learning, read, strict=True)
+            if apart and isinstance(source, nn.Module)
+            for name, weight in source.named_weights().items()
+        ]
 
     def publish(self) -> None:
         """Lets copies take the weights of the networks that learn."""
-        for source, target in zip(self._learning, self._copies, strict=False):
-            weights = source.named_weights()
-            for name, weight in target.named_weights().items():
-                weight.assign(weights[name])
+        for weight, copied in self._pairs:
+            copied.assign(weight)

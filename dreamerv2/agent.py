@@ -165,10 +165,7 @@ class Agent(nn.Module):
         )
 
     def publish(self) -> None:
-        """With `collect_during_update`, lets the policy act with the present weights.
-
-        Until then it acts with those of the last call, and may do so during `train`.
-        """
+        """Lets the policy act with the present weights, if it reads copies of them."""
         self._acting.publish()
 
     def report(self, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -282,7 +279,8 @@ class Agent(nn.Module):
         *,
         evaluate: bool,
     ) -> tuple[tf.Tensor, PolicyState]:
-        (latent, action), nets = state, self._acting
+        latent, action = state
+        nets = self._acting
         seeds = tfutils.split_seed(seed, 5)
         obs = self.model.preprocess(obs)
         embed = nets.encoder(obs)

@@ -56,7 +56,8 @@ class Run:
         self._replay = assembly.make_replay(folder, config, self._agent)
         self._learner = learner.Learner(
             *(self._agent, self._replay, self._timer, folder),
-            **{**config.dataset, "aside": config.collect_during_update},
+            **config.dataset,
+            aside=config.collect_during_update,
         )
         self._evaluator = evaluation.Evaluator(
             *(self._tasks, trained, config),
@@ -243,10 +244,9 @@ class Run:
         self._logger.rewind(self.step * self._config.action_repeat)
         if state["task"] != self._phase.task:  # saved at the end of the phase before
             self._change_task()
-        task = self._tasks[self._phase.task].name
         print(
             f"Going on from step {self.step}, phase {self._phase.index + 1} of "
-            f"{len(self._schedule.phases)}, task {task}."
+            f"{len(self._schedule.phases)}, task {self._tasks[self._phase.task].name}."
         )
 
     def finish(self) -> None:

@@ -53,7 +53,6 @@ def test_as_many_updates_are_made_and_logged_as_without(tmp_path, agents):
         last = [line for line in lines if "updates" in line][-1]
         times = [step for step, _ in agents[-1].batches]
         counts.append((last["updates"], times))
-        # Each update is in exactly one line.
         moments = dummies.snapshot(folder)[1]["model_opt/steps"]
         assert moments == last["updates"] == len(times)
     assert counts[0] == counts[1]
@@ -131,7 +130,7 @@ def test_two_runs_of_the_agent_itself_are_equal(tmp_path):
         dummies.run(
             tmp_path / name,
             dummies.Tapes(1),
-            **{"checkpoint_every": 30, "eval_every": 20, "jit": True, **ASIDE},
+            **{"checkpoint_every": 30, "eval_every": 20, **ASIDE},
         )
     dummies.assert_same_end(tmp_path / "one", tmp_path / "two")
 
