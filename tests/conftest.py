@@ -6,6 +6,8 @@ import sys
 import hypothesis
 import pytest
 
+import dreamerv2  # noqa: F401  says how TensorFlow computes, if it is loaded later
+
 # The same examples each time; a machine with much to do is no fault of one.
 hypothesis.settings.register_profile("patient", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("patient")

@@ -8,6 +8,8 @@ import functools
 import json
 import os
 
+import dreamerv2  # noqa: F401  before TensorFlow, as in every script
+
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as dreamerv2.cli does for a script
 
 import numpy as np
