@@ -1,5 +1,6 @@
 """FourRooms of any odd size, and pairs of tasks that differ in the goal alone."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ class Layout(NamedTuple):
     ways: tuple[int, int]  # cells from the start to each goal
 
 
+@functools.cache  # every environment of a pair asks for it
 def layout(env_seed: int, size: int) -> Layout:
     """Draws the layout that belongs to a seed.
 

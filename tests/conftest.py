@@ -1,6 +1,7 @@
 """Fixtures of the tests of whole runs, and a quick way past TensorFlow."""
 
 import pathlib
+import re
 import sys
 
 import hypothesis
@@ -14,10 +15,12 @@ hypothesis.settings.load_profile("patient")
 
 
 def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config):
-    """Does not import whole files of TensorFlow tests for `-m "not tf"`."""
-    if "not tf" in config.option.markexpr and collection_path.suffix == ".py":
-        return "\npytestmark = pytest.mark.tf\n" in collection_path.read_text() or None
-    return None
+    """Does not import whole files of tests that `-m "not tf and not slow"` excludes."""
+    if collection_path.suffix != ".py":
+        return None
+    excluded = re.findall(r"\bnot (\w+)", config.option.markexpr)
+    marks = [f"\npytestmark = pytest.mark.{name}" for name in excluded]
+    return any(mark in collection_path.read_text() for mark in marks) or None
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The house: who may import whom, which names are taken, how large a file may be."""
 
 import ast
+import functools
 import importlib.metadata
 import pathlib
 import subprocess
@@ -108,6 +109,7 @@ MODULES = find_modules()
 TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
 
 
+@functools.cache
 def imports(name: str, lazy: bool = True) -> set[str]:
     """Dotted names that a module imports; those inside of functions if `lazy`."""
     found = set()

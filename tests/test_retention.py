@@ -25,12 +25,13 @@ def make(name, seed=0, **options):
 
 def run(strategy, lengths, capacity, points=None):
     """Feeds episodes of the given lengths; returns the sets held after each."""
-    held, history = {}, []
+    held, history, total = {}, [], 0
     for index, length in enumerate(lengths):
         if strategy.add(fake(index, None if points is None else points[index])):
             held[index] = length
-        while sum(held.values()) > capacity and len(held) > 1:
-            del held[strategy.evict()]
+            total += length
+        while total > capacity and len(held) > 1:
+            total -= held.pop(strategy.evict())
         history.append(set(held))
     return history
 

@@ -189,7 +189,13 @@ def test_a_script_without_a_choice_of_tasks_has_no_references(make, tmp_path):
 # The files of sweeps/.
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def shipped(path):
+    """A sweep's path as a parameter; to import MiniHack takes seconds."""
+    marks = [pytest.mark.slow] if "minihack" in path.read_text() else []
+    return pytest.param(path, id=path.stem, marks=marks)
+
+
+@pytest.mark.parametrize("path", [shipped(path) for path in SHIPPED])
 def test_a_shipped_sweep_has_commands_that_its_script_understands(
     path, tmp_path, capsys, monkeypatch
 ):
