@@ -9,6 +9,7 @@ policy has `rows`, environments stepped together, and `evaluate`.
 """
 
 import argparse
+import contextlib
 import datetime
 import os
 import pathlib
@@ -23,6 +24,7 @@ SIZES: dict[str, dict[str, int]] = {
     "full": dict(deter=1024, hidden=1024, cnn_depth=48, layers=4, units=400),
 }
 ALWAYS = dict(stoch=32, classes=32, batch=16, length=50, horizon=15, action_size=7)
+INSTRUCTIONS = ("amx_bf16", "avx512_vnni", "avx512f", "avx2", "avx")  # best first
 Case = dict[str, Any]
 
 
@@ -120,6 +122,18 @@ def circumstances() -> dict[str, Any]:
     """Returns when and on what was measured."""
     return {
         "date": datetime.datetime.now().isoformat(timespec="seconds"),
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
+        "machine": machine(),
     }
+
+
+def machine() -> str:
+    """Returns the CPU's name, its best instructions for products, and their number."""
+    facts: dict[str, str] = {}
+    with contextlib.suppress(OSError):  # not Linux
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            facts[key.strip()] = value.strip()
+    known = facts.get("flags", "").split()
+    best = [name for name in INSTRUCTIONS if name in known][:1]
+    name = facts.get("model name", platform.machine())
+    return ", ".join([name, *best, f"{os.cpu_count()} CPUs"])

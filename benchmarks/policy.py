@@ -120,6 +120,7 @@ def main() -> None:
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 4, 16])
     cases.add_flags(parser)
     args = cases.parse(parser)
+    print(cases.machine())
     results: list[dict[str, Any]] = []
     for size in args.size:
         case = cases.make_case(size, True, args.settings)

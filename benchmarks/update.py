@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--actions", nargs="+", choices=kinds, default=["discrete"])
     cases.add_flags(parser)
     args = cases.parse(parser)
+    print(cases.machine())
     results: list[dict[str, Any]] = []
     for size in args.size:
         for actions in args.actions:

@@ -3,7 +3,9 @@
 import ast
 import functools
 import importlib.metadata
+import os
 import pathlib
+import platform
 import subprocess
 import sys
 
@@ -13,6 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("dreamerv2", "common", "common.envs", "gym_minigrid")
 
 WATCH = "dreamerv2.watch"
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 # Every module has a rank; imports go to lower ranks, or inside of a rank in no circle.
 RANKS = (
@@ -230,6 +233,24 @@ def test_loading_the_replay_or_the_flags_loads_no_tensorflow():
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
     )
     assert result.stdout == "[]\n", result.stderr
+
+
+@pytest.mark.skipif(
+    platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is chosen on x86"
+)
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_the_package_turns_onednn_on_unless_somebody_has_chosen(given, expected):
+    env = {k: v for k, v in os.environ.items() if k != ONEDNN}
+    env |= {} if given is None else {ONEDNN: given}
+    program = f"import os, dreamerv2\nprint(os.environ[{ONEDNN!r}])"
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == f"{expected}\n", result.stderr
 
 
 # Names.

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import sys
@@ -228,3 +229,16 @@ def test_flags_are_checked_before_anything_starts(words, message, monkeypatch, c
     with pytest.raises(SystemExit):
         parse(monkeypatch, *words)
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "best"),
+    [("fpu avx avx2", "avx2, "), ("avx2 avx512f avx512_vnni", "avx512_vnni, ")],
+)
+def test_a_table_names_the_processor_and_its_best_instructions(
+    flags, best, monkeypatch
+):
+    text = f"processor\t: 0\nmodel name\t: Some CPU\nflags\t\t: {flags}\n"
+    monkeypatch.setattr(pathlib.Path, "read_text", lambda self: text)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert cases.machine() == f"Some CPU, {best}3 CPUs"
