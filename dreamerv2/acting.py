@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
+import tensorflow as tf
+
 from common import layers as nn
-from common import perception
+from common import perception, tfutils
 from dreamerv2 import rssm
 
 
@@ -41,12 +44,19 @@ class Acting:
         learning = (encoder, filtering, actor, explorer)
         read = copy.deepcopy(learning) if apart else learning
         self.encoder, self.rssm, self.actor, self.explorer = read
+        self._encode_one = tfutils.fused(lambda obs: self.encoder(obs))
         self._pairs = [
             (weight, target.named_weights()[name])
             for source, target in zip(learning, read, strict=True)
             if apart and isinstance(source, nn.Module)
             for name, weight in source.named_weights().items()
         ]
+
+    def encode(self, obs: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        """Returns the embeddings [N, E] of preprocessed observations [N, ...]."""
+        # Of one image oneDNN's convolutions take twice as long as those of XLA.
+        alone = self.encoder.cnn_keys and obs["is_first"].shape[0] == 1
+        return (self._encode_one if alone else self.encoder)(obs)
 
     def publish(self) -> None:
         """Lets copies take the weights of the networks that learn."""

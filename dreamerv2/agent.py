@@ -283,7 +283,7 @@ class Agent(nn.Module):
         nets = self._acting
         seeds = tfutils.split_seed(seed, 5)
         obs = self.model.preprocess(obs)
-        embed = nets.encoder(obs)
+        embed = nets.encode(obs)
         mean = evaluate and self._config.eval_state_mean
         latent = nets.rssm.obs_step(
             latent, action, embed, obs["is_first"], None if mean else seeds[0]

@@ -8,6 +8,7 @@ import threading
 import dummies
 import numpy as np
 import pytest
+import tensorflow as tf
 import tiny_agent
 
 from dreamerv2 import learner
@@ -118,6 +119,26 @@ def test_an_agent_acts_as_before_until_what_it_learned_is_published(behaviour):
         published = act(agents[1])
         np.testing.assert_array_equal(published[0], live[0])
         np.testing.assert_array_equal(published[1], live[1])
+
+
+@pytest.mark.parametrize("aside", [False, True])
+def test_one_image_is_encoded_as_among_others_after_its_weights_changed_too(aside):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, *tiny_agent.SHAPES["image"]), np.uint8)
+    obs = {"image": tf.constant(images), "is_first": tf.constant([False] * 3)}
+    one = {key: value[:1] for key, value in obs.items()}
+    with tiny_agent.running(eagerly=False):
+        agent = tiny_agent.make("image", collect_during_update=aside)
+        encode = tf.function(agent._acting.encode, autograph=False)
+        before = encode(one)
+        np.testing.assert_allclose(before, encode(obs)[:1], rtol=1e-5, atol=1e-6)
+        for weight in agent.model.encoder.named_weights().values():
+            weight.assign_add(tf.fill(weight.shape, 0.1))
+        if aside:
+            np.testing.assert_array_equal(encode(one), before)
+        agent.publish()
+        np.testing.assert_allclose(encode(one), encode(obs)[:1], rtol=1e-5, atol=1e-6)
+        assert (abs(encode(one) - before) > 1e-3).numpy().any()
 
 
 def test_copies_are_no_weights_of_the_agent():
