@@ -54,7 +54,7 @@ class Acting:
 
     def encode(self, obs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """Returns the embeddings [N, E] of preprocessed observations [N, ...]."""
-        # Of one image oneDNN's convolutions take twice as long as those of XLA.
+        # Without AVX-512 oneDNN takes twice as long for one image as XLA does.
         alone = self.encoder.cnn_keys and obs["is_first"].shape[0] == 1
         return (self._encode_one if alone else self.encoder)(obs)
 
