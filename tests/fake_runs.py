@@ -12,7 +12,7 @@ from dreamerv2 import blocks, phases, rundir
 TASKS = ("MiniGrid-A-v0", "MiniGrid-B-v0")
 Value = Callable[[int, int], float | None]  # (task, step) -> value; None: not recorded
 
-# Without the networks' settings, which nothing here reads: YAML takes its time.
+# Of the groups only the replay's: nothing here reads the others, and YAML takes time.
 DEFAULTS = blocks.Settings(
     {
         key: value
