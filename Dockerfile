@@ -14,7 +14,7 @@ WORKDIR /app
 # The dependencies, before the code: a change of code does not install them again.
 ARG GPU=1
 COPY setup.py constraints.txt configs.yaml README.md ./
-RUN mkdir -p dreamerv2 common/envs gym_minigrid \
+RUN mkdir -p dreamerv2 common gym_minigrid \
     && extras=plot,gym,test,minihack,atari,dmc,crafter,video,sweep \
     && if [ "$GPU" = 1 ]; then extras=$extras,gpu; fi \
     && python3 -m pip install -e ".[$extras]" -c constraints.txt

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli, tasks
+from dreamerv2 import cli
+from dreamerv2.run import tasks
 
 
 def main() -> None:
@@ -18,7 +19,8 @@ def main() -> None:
     made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from dreamerv2 import continual, rundir, success
+    from dreamerv2 import success
+    from dreamerv2.run import continual, rundir
 
     continual.train(made, config, script="interference")
     names = [task.name for task in (*made.trained, *made.eval_only)]
@@ -36,7 +38,7 @@ def make_tasks(config: config_lib.Config) -> tasks.TaskList:
     Raises:
       ValueError: If `proc` and several tasks are asked for.
     """
-    from common.envs import minigrid
+    from common.envs.suites import minigrid
 
     if config.proc and config.num_tasks > 1:
         raise ValueError(

@@ -54,8 +54,10 @@ setuptools.setup(
     long_description_content_type="text/markdown",
     license="MIT",
     python_requires=">=3.11,<3.13",
-    packages=["dreamerv2", "common", "common.envs", "gym_minigrid"],
-    package_data={"common": ["published/*"]},
+    packages=setuptools.find_packages(
+        include=["dreamerv2*", "common*", "gym_minigrid*"], exclude=["*.published"]
+    ),
+    package_data={"common.curves": ["published/*"]},
     py_modules=["train_minigrid", "train_minihack", "interference"],
     install_requires=[
         "cloudpickle",

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli, tasks
+from dreamerv2 import cli
+from dreamerv2.run import tasks
 
 
 def main() -> None:
@@ -17,7 +18,7 @@ def main() -> None:
     made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from dreamerv2 import continual
+    from dreamerv2.run import continual
 
     continual.train(made, config, script="train_minigrid")
 
@@ -29,7 +30,7 @@ def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:
     """Returns the tasks of a run, and those that it is only evaluated on."""
-    from common.envs import minigrid
+    from common.envs.suites import minigrid
 
     names = cli.choose_tasks(config, minigrid.MINIGRID_3)
     skills = minigrid.MULTISKILL if config.eval_skills else ()

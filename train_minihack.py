@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli, tasks
+from dreamerv2 import cli
+from dreamerv2.run import tasks
 
 
 def main() -> None:
@@ -18,7 +19,7 @@ def main() -> None:
     made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from dreamerv2 import continual
+    from dreamerv2.run import continual
 
     continual.train(made, config, script="train_minihack")
 
@@ -41,7 +42,7 @@ def benchmark(config: config_lib.Config) -> Sequence[str]:
     four of `cl_small`, or the two of the imbalance benchmark: those are meant when
     `unbalanced_steps` has two entries and no number of other tasks is given.
     """
-    from common.envs import minihack
+    from common.envs.suites import minihack
 
     if not config.cl:
         return minihack.ALL

@@ -27,14 +27,15 @@ from benchmarks import cases
 from benchmarks.adapters import ours
 from common import config as config_lib
 from common.envs import base
-from dreamerv2 import blocks, loop, phases
-from dreamerv2 import tasks as tasks_lib
+from dreamerv2 import settings as settings_lib
+from dreamerv2.run import loop, phases
+from dreamerv2.run import tasks as tasks_lib
 
 SECTIONS = ("environment", "policy", "replay", "update", "evaluation", "save", "other")
 SETUP = ("suite", "size", "steps", "rounds", "latency")
 SIZES = {
     **{size: ours.settings(cases.make_case(size, True, {})) for size in cases.SIZES},
-    "quickstart": blocks.configs["quickstart"],
+    "quickstart": settings_lib.configs["quickstart"],
 }
 
 
@@ -52,16 +53,18 @@ def configure(
     """
     always = {"logdir": folder, "log_every": steps, "wandb.mode": "disabled"}
     always |= {"log_every_video": 0, "prefill": 500}
-    return blocks.defaults.update(blocks.configs[suite], SIZES[size], always, settings)
+    return settings_lib.defaults.update(
+        settings_lib.configs[suite], SIZES[size], always, settings
+    )
 
 
 def choose_tasks(suite: str, config: config_lib.Config) -> tasks_lib.TaskList:
     """Returns the suite's benchmark tasks, or the configuration's own for MiniGrid."""
     if suite == "minihack":
-        from common.envs import minihack
+        from common.envs.suites import minihack
 
         return tasks_lib.of_suite(suite, minihack.MINIHACK_4, config)
-    from common.envs import minigrid
+    from common.envs.suites import minigrid
 
     return tasks_lib.of_suite(suite, config.tasks or minigrid.MINIGRID_3, config)
 

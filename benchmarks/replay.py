@@ -35,8 +35,9 @@ from typing import Any
 
 import numpy as np
 
-from common import episodes, replay, retention, sampling, streams
-from common.envs import minigrid, minihack
+from common import replay
+from common.envs.suites import minigrid, minihack
+from common.replay import episodes, retention, sampling, streams
 
 BATCH, LENGTH = 16, 50
 MINLEN, MAXLEN = 5, 50
@@ -174,7 +175,7 @@ def make(pair: str, folder: pathlib.Path, capacity: int) -> replay.Replay:
 @functools.cache
 def embedding() -> Any:
     """The `ConvLSTM` of a run, which needs TensorFlow."""
-    from common import embeddings
+    from common.nets import embeddings
 
     settings = {"filters": 3, "kernel_size": 4, "normalize_lstm_state": True}
     return embeddings.ConvLSTM("image", (64, 64, 3), seed=0, **settings)

@@ -19,7 +19,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from common.envs import minihack, supervised
+from common.envs.suites import minihack
+from common.envs.workers import supervised
 
 STEPS = 3  # after each reset
 EVERY = 20  # resets between two looks at the memory

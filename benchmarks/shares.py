@@ -12,7 +12,7 @@ import pathlib
 
 import numpy as np
 
-from common import episodes, holding, retention, sampling
+from common.replay import contents, episodes, retention, sampling
 
 STRATEGIES = ("fifo", "random_replacement", "reservoir")
 
@@ -25,7 +25,7 @@ def simulate(
     Returns:
       Steps so far [P] and shares of held steps [P, tasks] at `points` points a task.
     """
-    held = holding.Holding(
+    held = contents.Holding(
         capacity, retention.make(keep, seed), sampling.make("uniform")
     )
     times, shares, done = [], [], 0

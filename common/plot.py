@@ -22,7 +22,7 @@ if __name__ == "__main__":
     # Run as a script, Python looks for modules in common/ instead of the root.
     sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
 
-from common import bands, curves, drawing, panels, scores
+from common.curves import bands, drawing, logs, panels, scores
 
 _LOG = logging.getLogger("plot")
 
@@ -104,8 +104,8 @@ def _run(
     rule: bands.Rule,
     baselines: Sequence[str],
 ) -> int:
-    runs = curves.load_runs(args.indir, args.xaxis, args.yaxis)
-    own = curves.curves_of(runs, args.yaxis)
+    runs = logs.load_runs(args.indir, args.xaxis, args.yaxis)
+    own = logs.curves_of(runs, args.yaxis)
     own = panels.choose(own, args.tasks, args.methods)
     found = list(own)
     if own or not args.indir:
@@ -140,7 +140,7 @@ def _labels(words: Sequence[str]) -> dict[str, str]:
     return dict(word.rsplit("=", 1) for word in words)
 
 
-def _report_nothing(runs: Sequence[curves.Run], xaxis: str, yaxis: str) -> None:
+def _report_nothing(runs: Sequence[logs.Run], xaxis: str, yaxis: str) -> None:
     def names(found: Iterable[str]) -> str:
         return ", ".join(sorted(set(found))) or "none"
 
@@ -171,9 +171,9 @@ def plot_continual(
     """
     path = pathlib.Path(metrics_path).expanduser()
     wanted = re.compile(rf"{re.escape(yaxis)}_\d+|task")
-    log = curves.read_log(path, wanted=wanted)
-    run = curves.Run(path, "", "", tuple(task_names), log, {})
-    found = curves.curves_of([run], yaxis)
+    log = logs.read_log(path, wanted=wanted)
+    run = logs.Run(path, "", "", tuple(task_names), log, {})
+    found = logs.curves_of([run], yaxis)
     if not found:
         return False
     figure = panels.of_tasks(found, panels.training_intervals([run]))

@@ -1,8 +1,7 @@
 """DreamerV2 and Continual-Dreamer in TensorFlow 2.
 
-The way through the package: `losses`, `rssm`, `world_model`, `actor_critic` and
-`explore` are the algorithm, `agent` puts them together; `phases`, `checkpoint` and
-`loop` run it; `api` is what users import (`import dreamerv2.api as dv2`).
+`algorithm` is the paper, `run` trains with it, `watch` and `report` look at what came
+out, `sweep` runs many; `api` is what users import (`import dreamerv2.api as dv2`).
 """
 
 import os

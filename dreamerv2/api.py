@@ -12,16 +12,19 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from common import coerce
 from common import config as config_lib
+from common.config import coerce
 from common.envs import base, checks, gym_adapter, wrappers
-from dreamerv2 import blocks, cli, loop, phases, player, saved, viewing
-from dreamerv2 import tasks as tasks_lib
+from dreamerv2 import cli, settings
+from dreamerv2.run import loop, phases
+from dreamerv2.run import tasks as tasks_lib
+from dreamerv2.watch import player, show
+from dreamerv2.watch import snapshot as snapshot_lib
 
 Config = config_lib.Config
 ConfigError = coerce.ConfigError
-configs = blocks.configs
-defaults = blocks.defaults
+configs = settings.configs
+defaults = settings.defaults
 check_env = checks.check_env
 
 
@@ -91,7 +94,7 @@ def watch(
     policy: str = "run",
     seed: int | None = None,
     **options: Any,
-) -> list[viewing.Result]:
+) -> list[show.Result]:
     """Plays a trained agent, in a video or without one.
 
     Args:
@@ -112,7 +115,7 @@ def watch(
       ValueError: If there is no such run or snapshot, or the environments do not fit.
       RuntimeError: If the snapshot or the video fails.
     """
-    snapshot = saved.load(logdir, checkpoint)
+    snapshot = snapshot_lib.load(logdir, checkpoint)
     envs = env if isinstance(env, list | tuple) else [env]
     config = snapshot.config.update(envs=1)
     names = snapshot.task_names or [f"task{k}" for k in range(len(envs))]
@@ -125,8 +128,8 @@ def watch(
     tasks = dict(enumerate(_as_task(name, e, None, config) for name, e in pairs))
     actor = player.Player(snapshot, policy, seed)
     if not out:
-        return viewing.evaluate(actor, tasks, episodes)
-    return viewing.record(actor, tasks, episodes, out, **options)
+        return show.evaluate(actor, tasks, episodes)
+    return show.record(actor, tasks, episodes, out, **options)
 
 
 def wrap(env: Any, config: Config) -> base.Env:

@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from common import coerce
 from common import config as config_lib
-from dreamerv2 import blocks
+from common.config import coerce
+from dreamerv2 import settings
 
 # The users' flags, and the configuration keys that they set.
 ALIASES = {
@@ -65,7 +65,7 @@ def parse_flags(
       ConfigError: If a flag, key or value is not valid.
       SystemExit: After `--help`.
     """
-    base = blocks.defaults.update(blocks.configs.get(block, {}))
+    base = settings.defaults.update(settings.configs.get(block, {}))
     config = base.parse_flags(
         argv,
         aliases=ALIASES,

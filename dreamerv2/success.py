@@ -12,13 +12,13 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dreamerv2 import rundir
+from dreamerv2.run import rundir
 
 if TYPE_CHECKING:  # Drawing is an extra: `pip install 'dreamerv2[plot]'`.
     import matplotlib.axes
     import matplotlib.figure
 
-    from common import curves
+    from common.curves import logs
 
 FIGURE = "success.png"
 METRICS = ("eval_success", "eval_return")  # the first that was recorded is drawn
@@ -27,7 +27,7 @@ MARKERS = "os^Dv"  # of the tasks
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draws the runs below some folders; returns the exit status."""
-    from common import curves
+    from common.curves import logs
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--indir", nargs="+", required=True, help="folders with runs")
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = "an axes for each run instead of each method"
     parser.add_argument("--each", action="store_true", help=text)
     args = parser.parse_args(argv)
-    runs = curves.load_runs(args.indir)
+    runs = logs.load_runs(args.indir)
     if args.each:
         names = [f"{run.method}, seed {run.seed}" for run in runs]
         pairs = zip(runs, names, strict=True)
@@ -62,11 +62,11 @@ def draw_run(folder: pathlib.Path, names: Sequence[str]) -> str:
         import matplotlib  # noqa: F401
     except ImportError as error:
         return f"No figure drawn ({error}): pip install 'dreamerv2[plot]'."
-    from common import curves
+    from common.curves import logs
 
     path = folder / FIGURE
-    log = curves.read_log(folder / rundir.METRICS)
-    run = curves.Run(folder, folder.name, "", tuple(names), log, {})
+    log = logs.read_log(folder / rundir.METRICS)
+    run = logs.Run(folder, folder.name, "", tuple(names), log, {})
     short = [name.removeprefix("MiniGrid-").removesuffix("-v0") for name in names]
     figure = draw([run], short)
     if figure is None:
@@ -76,7 +76,7 @@ def draw_run(folder: pathlib.Path, names: Sequence[str]) -> str:
 
 
 def draw(
-    runs: Sequence[curves.Run], names: Sequence[str]
+    runs: Sequence[logs.Run], names: Sequence[str]
 ) -> matplotlib.figure.Figure | None:
     """Draws an axes for each method, with a colour for each task.
 
@@ -93,10 +93,10 @@ def draw(
     import matplotlib
     import matplotlib.figure
 
-    from common import drawing
+    from common.curves import drawing
 
     metric = next((m for m in METRICS if any(r.indices(m) for r in runs)), "")
-    methods: dict[str, list[curves.Run]] = {}
+    methods: dict[str, list[logs.Run]] = {}
     for run in runs:
         if metric and run.indices(metric):
             methods.setdefault(run.method, []).append(run)
@@ -124,7 +124,7 @@ def draw(
 def _save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
     import matplotlib
 
-    from common import drawing
+    from common.curves import drawing
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with matplotlib.rc_context(drawing.STYLE):
@@ -133,14 +133,14 @@ def _save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
 
 def _draw_method(
     axes: matplotlib.axes.Axes,
-    seeds: Sequence[curves.Run],
+    seeds: Sequence[logs.Run],
     metric: str,
     names: Sequence[str],
 ) -> None:
     """One axes: all tasks of the seeds of a method."""
     import matplotlib.ticker
 
-    from common import bands, drawing
+    from common.curves import bands, drawing
 
     colors = drawing.PLAIN.colors
     intervals = seeds[0].intervals()

@@ -18,7 +18,8 @@ if __name__ == "__main__":
     sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
 
 from common import config as config_lib
-from dreamerv2 import cli, tasks
+from dreamerv2 import cli
+from dreamerv2.run import tasks
 
 
 def main() -> None:
@@ -31,10 +32,10 @@ def _main() -> None:
     trained, _ = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from common import tfutils
-    from dreamerv2 import loop, phases
+    from common.compute import devices
+    from dreamerv2.run import loop, phases
 
-    config = config.update(precision=tfutils.choose_precision(config.precision))
+    config = config.update(precision=devices.choose_precision(config.precision))
     steps = phases.Schedule([config.steps])
     loop.train(trained, steps, config, script="dreamerv2.train")
 
@@ -50,10 +51,10 @@ def make_tasks(config: config_lib.Config) -> tasks.TaskList:
     Raises:
       ValueError: An unknown suite or task, or packages that are not installed.
     """
-    from common.envs import suites
+    from common.envs import registry
 
-    make = suites.constructor(config.task, config, training=True)
-    make_eval = suites.constructor(config.task, config)
+    make = registry.constructor(config.task, config, training=True)
+    make_eval = registry.constructor(config.task, config)
     return tasks.TaskList([tasks.Task(config.task, make, make_eval)])
 
 

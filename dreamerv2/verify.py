@@ -23,9 +23,12 @@ import numpy as np
 import tensorflow as tf
 
 from common import config as config_lib
-from common import onehots, perception, specs, tfutils
-from dreamerv2 import agent as agent_lib
-from dreamerv2 import blocks, explore, world_model
+from common import specs
+from common.compute import devices, onehots
+from common.nets import coders
+from dreamerv2 import settings as settings_lib
+from dreamerv2.algorithm import agent as agent_lib
+from dreamerv2.algorithm import explore, world_model
 
 TOLERANCE = 1e-4  # relative error of outputs
 TOLERANCE_GRADIENT = 1e-3  # of gradients and of weights after an update
@@ -74,7 +77,7 @@ def load_case(folder: str | os.PathLike, **overrides: Any) -> Case:
         raise ValueError(
             f"{path} has no block {folder.name!r}; it has {sorted(settings)}."
         )
-    config = blocks.defaults.update(
+    config = settings_lib.defaults.update(
         settings.get("all", {}),
         settings[folder.name],
         {"eval_state_mean": True},  # the policy takes the modes as well
@@ -162,13 +165,13 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m dreamerv2.verify", description=__doc__.split("\n")[0]
     )
     parser.add_argument("folders", nargs="+", metavar="DIR")
-    parser.add_argument("--precision", default="32", choices=tfutils.PRECISIONS)
+    parser.add_argument("--precision", default="32", choices=devices.PRECISIONS)
     parser.add_argument(
         "--scale", type=float, default=1.0, help="factor on the tolerances"
     )
     parser.add_argument("--jit_compile", action="store_true", help="let XLA compile")
     args = parser.parse_args(argv)
-    print(tfutils.setup())
+    print(devices.setup())
     failures = 0
     for folder in args.folders:
         try:
@@ -198,7 +201,7 @@ def _world_model(
 ) -> tuple[dict[str, Any], world_model.Outputs]:
     model = agent.model
     state = model.initial(data["action"].shape[0])
-    image = perception.to_numbers(data["image"], tf.float32)
+    image = coders.to_numbers(data["image"], tf.float32)
     results = {"preprocess/image": image}
     results.update({f"preprocess/{k}": data[k] for k in ("reward", "discount")})
     weights = model.named_weights()

@@ -28,7 +28,7 @@ def agents(monkeypatch):
     """Puts a recorder of calls in place of the agent; returns those that were made."""
     import dummies
 
-    from dreamerv2 import agent
+    from dreamerv2.algorithm import agent
 
     monkeypatch.setattr(agent, "Agent", dummies.Recorder)
     monkeypatch.setattr(dummies.Recorder, "made", [])

@@ -16,10 +16,11 @@ import numpy as np
 import tensorflow as tf
 
 from common import config as config_lib
-from common import optim
 from common.envs import base, gym_adapter
-from dreamerv2 import blocks, checkpoint, loop, phases
-from dreamerv2 import tasks as tasks_lib
+from common.nets import optim
+from dreamerv2 import settings as settings_lib
+from dreamerv2.run import checkpoint, loop, phases
+from dreamerv2.run import tasks as tasks_lib
 
 # The smallest agent that is still one: every part has its layer.
 SIZES = {
@@ -32,7 +33,7 @@ SIZES = {
     "imag_horizon": 2,
     "disag_models": 2,
 }
-TINY = blocks.defaults.update(
+TINY = settings_lib.defaults.update(
     SIZES,
     {
         "replay": {"minlen": 2, "maxlen": 4, "capacity": 1000},
@@ -245,7 +246,7 @@ def stored(folder: pathlib.Path) -> dict[str, dict[str, bytes]]:
 
 
 class Recorder:
-    """In place of dreamerv2.agent.Agent: one weight, and every call on a list.
+    """In place of the agent: one weight, and every call on a list.
 
     Its weight depends on every batch and its actions on the weight, so that two runs
     that differ anywhere end differently.

@@ -16,7 +16,8 @@ import time
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import checkpoint, cli, phases, rundir, stopping, tasks
+from dreamerv2 import cli
+from dreamerv2.run import checkpoint, phases, rundir, stopping, tasks
 
 SNAPSHOTS = 20  # steps between them
 TASKS = ("walk", "run")

@@ -7,16 +7,17 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dreamerv2 import blocks, phases, rundir
+from dreamerv2 import settings as settings_lib
+from dreamerv2.run import phases, rundir
 
 TASKS = ("MiniGrid-A-v0", "MiniGrid-B-v0")
 Value = Callable[[int, int], float | None]  # (task, step) -> value; None: not recorded
 
 # Of the groups only the replay's: nothing here reads the others, and YAML takes time.
-DEFAULTS = blocks.Settings(
+DEFAULTS = settings_lib.Settings(
     {
         key: value
-        for key, value in blocks.defaults.flat.items()
+        for key, value in settings_lib.defaults.flat.items()
         if "." not in key or key.startswith("replay.")
     }
 )

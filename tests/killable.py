@@ -1,4 +1,4 @@
-"""A small run that kills itself at a chosen moment, for tests/test_killed.py.
+"""A small run that kills itself at a chosen moment, for tests/run/test_killed.py.
 
     python tests/killable.py FOLDER MOMENT RETENTION SAMPLING
 
@@ -15,8 +15,9 @@ import sys
 
 import dummies
 
-from common import driver, episodes
-from dreamerv2 import checkpoint, evaluation, learner, run
+from common import driver
+from common.replay import episodes
+from dreamerv2.run import checkpoint, evaluation, learner, training
 
 PLACES = (
     (driver.Driver, "step"),
@@ -26,8 +27,8 @@ PLACES = (
     (checkpoint, "_flush"),
     (os, "replace"),
     (evaluation.Evaluator, "__call__"),
-    (run.Run, "enter"),
-    (run.Run, "restore"),
+    (training.Run, "enter"),
+    (training.Run, "restore"),
 )
 SETTINGS = {
     "checkpoint_every": 9,

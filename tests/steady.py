@@ -1,4 +1,4 @@
-"""A long run of the smallest agent that watches its memory, for tests/test_runs.py.
+"""A long run of the smallest agent that watches its memory, for tests/run/test_runs.py.
 
     python tests/steady.py FOLDER [LEAK]
 
@@ -16,8 +16,8 @@ import sys
 import dummies
 import numpy as np
 
-from dreamerv2 import agent as agent_lib
-from dreamerv2 import learner
+from dreamerv2.algorithm import agent as agent_lib
+from dreamerv2.run import learner
 
 UPDATES, TASKS, EVERY = 2000, 4, 50
 

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common import specs, tfutils
-from dreamerv2 import agent as agent_lib
-from dreamerv2 import blocks
+from common import specs
+from common.compute import devices
+from dreamerv2 import settings as settings_lib
+from dreamerv2.algorithm import agent as agent_lib
 
 BATCH, LENGTH, ACTIONS = 2, 4, 3
 IMAGE, VECTOR, SCALAR = "image", "vector", "scalar"
@@ -19,7 +20,7 @@ SHAPES = {IMAGE: (10, 10, 3), VECTOR: (5,), SCALAR: ()}
 
 _HEAD = {"layers": 1, "units": 8}
 _CODER = {"cnn_depth": 2, "cnn_kernels": [4, 4], "mlp_layers": [8]}
-CONFIG = blocks.defaults.update(
+CONFIG = settings_lib.defaults.update(
     {
         "encoder": _CODER,
         "decoder": _CODER,
@@ -41,7 +42,7 @@ CONFIG = blocks.defaults.update(
 def running(*, eagerly: bool) -> Iterator[None]:
     """Runs graphs, or their Python code, which for a few calls is much faster."""
     before = tf.config.functions_run_eagerly()
-    tfutils.setup(jit=not eagerly)
+    devices.setup(jit=not eagerly)
     yield
     tf.config.run_functions_eagerly(before)
 

@@ -13,9 +13,10 @@ import numpy as np
 import tensorflow as tf
 import tiny_agent
 
-from common import optim, perception, replicas
-from dreamerv2 import agent as agent_lib
-from dreamerv2 import checkpoint
+from common.compute import replicas
+from common.nets import coders, optim
+from dreamerv2.algorithm import agent as agent_lib
+from dreamerv2.run import checkpoint
 
 UPDATES, MORE, ROWS = 4, 2, 4
 _NORM = {"reward_norm__momentum": 0.5, "expl_reward_norm__momentum": 0.5}
@@ -109,7 +110,7 @@ def main(path: str) -> None:
     cpus = tf.config.list_physical_devices("CPU")
     two = [tf.config.LogicalDeviceConfiguration()] * 2
     tf.config.set_logical_device_configuration(cpus[0], two)
-    perception._PIECE = 6  # of 16 states on one device, 8 on each of two: pieces of 4
+    coders._PIECE = 6  # of 16 states on one device, 8 on each of two: pieces of 4
     found = {}
     with tiny_agent.running(eagerly=False):
         for generator in (*map(compare, CASES), *map(overflow, (1, 2))):

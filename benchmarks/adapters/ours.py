@@ -15,9 +15,10 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as dreamerv2.cli does for a
 import numpy as np
 import tensorflow as tf
 
-from common import specs, tfutils
-from dreamerv2 import agent as agent_lib
-from dreamerv2 import blocks
+from common import specs
+from common.compute import devices
+from dreamerv2 import settings as settings_lib
+from dreamerv2.algorithm import agent as agent_lib
 
 NAME = "ours"
 
@@ -51,8 +52,8 @@ def make_agent(case: dict) -> agent_lib.Agent:
 @functools.cache
 def _make_agent(text: str) -> agent_lib.Agent:
     case = json.loads(text)
-    config = blocks.defaults.update(settings(case))
-    tfutils.setup(jit=config.jit)
+    config = settings_lib.defaults.update(settings(case))
+    devices.setup(jit=config.jit)
     return agent_lib.Agent(
         config,
         {"image": specs.ArraySpec((64, 64, 3), np.dtype(np.uint8))},

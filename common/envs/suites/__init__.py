@@ -1,0 +1,1 @@
+"""One file for each suite of environments; `common.envs.registry` knows their names."""

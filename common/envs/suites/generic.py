@@ -1,0 +1,43 @@
+"""Any registered Gymnasium id as an Env."""
+
+import difflib
+from collections.abc import Sequence
+
+import gymnasium
+
+from common.envs import base, gym_adapter, wrappers
+
+
+def make(
+    env_id: str,
+    *,
+    action_repeat: int = 1,
+    time_limit: int = 0,
+    size: Sequence[int] = (64, 64),
+) -> base.Env:
+    """Makes an environment from Gymnasium's registry.
+
+    MiniGrid tasks are better made by `common.envs.suites.minigrid`, which shows their
+    view in pixels.
+
+    Args:
+      env_id: An id, or `module:id` where importing the module registers it.
+      action_repeat: Frames for which an action is held.
+      time_limit: Steps after which an episode is cut besides the environment's own
+        limit, 0 for never.
+      size: Height and width that images are resized to.
+
+    Raises:
+      ValueError: An unknown id, naming the nearest ones, or unsupported spaces.
+    """
+    try:
+        made = gymnasium.make(env_id)
+    except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
+        near = difflib.get_close_matches(env_id, list(gymnasium.registry), cutoff=0.4)
+        raise ValueError(
+            f"Unknown Gymnasium environment {env_id!r}; the nearest are "
+            f"{', '.join(near) or 'none'}. Import the package that registers it, or "
+            "give module:id."
+        ) from error
+    env = gym_adapter.GymAdapter(made, size)
+    return wrappers.limit(env, action_repeat=action_repeat, time_limit=time_limit)

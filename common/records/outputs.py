@@ -1,0 +1,260 @@
+"""Where records go on this machine: the terminal and a file of JSON lines."""
+
+import json
+import logging
+import math
+import os
+import pathlib
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+import numpy as np
+
+from common.records import logger, timing
+
+_LOG = logging.getLogger(__name__)
+
+SHOWN = (
+    r"eval_success_\d+",
+    r"eval_return_\d+",
+    "model_loss",
+    "kl_loss",
+    "actor_loss",
+    "critic_loss",
+)
+
+
+class TerminalOutput:
+    """One readable line a record; episodes are gathered so that they never flood.
+
+        [ 12.4k/750k   1.7%  DoorKey-9x9  212 fps  2h05m left]  return 0.91 (5 episodes)
+
+    A record with `return` is an episode. Episodes only print a line if none was printed
+    for a while; the next line of any kind gives their mean return and length.
+    """
+
+    def __init__(
+        self,
+        total: int = 0,
+        task_names: Sequence[str] = (),
+        *,
+        shown: Sequence[str] = SHOWN,
+        stream: TextIO | None = None,
+        pause: float | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Prints nothing yet.
+
+        Args:
+          total: steps of the whole run, 0 if not known.
+          task_names: names for the numbers that `task` takes.
+          shown: patterns of the metrics to print, besides `return` and `length`.
+          stream: where to print; `sys.stdout` if None.
+          pause: least seconds before an episode prints a line; if None, 2 on a
+            terminal and 20 elsewhere (a log file).
+          clock: returns seconds.
+        """
+        self._stream = sys.stdout if stream is None else stream
+        tty = bool(getattr(self._stream, "isatty", lambda: False)())
+        self._bold = tty and "NO_COLOR" not in os.environ
+        self._pause = (2.0 if tty else 20.0) if pause is None else pause
+        self._task_names = tuple(task_names)
+        self._shown = [re.compile(pattern) for pattern in shown]
+        self._clock = clock
+        self._progress = timing.Progress(total, clock=clock)
+        self._printed = -math.inf
+        self._task: int | float | None = None
+        self._episodes: list[tuple[float, float]] = []
+
+    def write(self, record: logger.Record) -> None:
+        """Prints the record, or keeps an episode for the next line."""
+        scalars = record.scalars
+        self._progress.update(record.step)
+        self._task = scalars.get("task", self._task)
+        metrics = self._metrics(scalars)
+        if "return" in scalars:
+            self._episodes.append((scalars["return"], scalars.get("length", math.nan)))
+            if not metrics and self._clock() - self._printed < self._pause:
+                return
+        elif not metrics:
+            return
+        head = self._head(record.step, scalars)
+        if self._bold:
+            head = f"\x1b[1m{head}\x1b[0m"
+        print(
+            "  ".join([head, *self._means(), *metrics]), file=self._stream, flush=True
+        )
+        self._printed = self._clock()
+
+    def close(self) -> None:
+        """Leaves the stream open: it belongs to the caller."""
+
+    def _head(self, step: int, scalars: dict[str, int | float]) -> str:
+        total, left = self._progress.total, self._progress.left
+        parts = [short_number(step)]
+        if total:
+            parts = [f"{parts[0]}/{short_number(total)}", f"{step / total:6.1%}"]
+        if self._task is not None:
+            index = int(self._task)
+            known = 0 <= index < len(self._task_names)
+            parts.append(self._task_names[index] if known else f"task {index}")
+        fps = scalars.get("fps") or self._progress.fps
+        parts += [f"{fps:.3g} fps"] if fps else []
+        parts += [f"{timing.duration(left)} left"] if left is not None else []
+        return f"[{'  '.join(parts)}]"
+
+    def _means(self) -> list[str]:
+        if not self._episodes:
+            return []
+        count = len(self._episodes)
+        score, length = np.mean(self._episodes, axis=0)
+        self._episodes.clear()
+        size = "" if math.isnan(length) else f"  length {_short_value(length)}"
+        return [
+            f"return {_short_value(score)}{size} ({count} episode{'s' * (count > 1)})"
+        ]
+
+    def _metrics(self, scalars: dict[str, int | float]) -> list[str]:
+        """The chosen metrics; `name_0`, `name_1`, ... share one word."""
+        groups: dict[str, list[str]] = {}
+        for pattern in self._shown:
+            for name, value in scalars.items():
+                if pattern.fullmatch(name):
+                    name = re.sub(r"_\d+$", "", name)
+                    groups.setdefault(name, []).append(_short_value(value))
+        return [f"{name} {' '.join(values)}" for name, values in groups.items()]
+
+
+def _short_value(value: float) -> str:
+    return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def short_number(value: float) -> str:
+    """A count in three digits: 300, 12.4k, 750k, 2.4M."""
+    for size, unit in ((1, ""), (1e3, "k"), (1e6, "M")):
+        if round(value / size) < 1000:
+            return f"{value / size:.3g}{unit}"
+    return f"{value / 1e9:.3g}G"
+
+
+class JSONLOutput:
+    """Scalars as one JSON object a line, `step` first; every line is valid JSON.
+
+    Numbers are rounded to float32; those that are not finite become null. A line is
+    written as a whole and at once. When the disk is full or gone, lines wait in memory
+    (the newest `_WAITING`) and are tried again with the next record.
+    """
+
+    _WAITING = 10_000
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        """Opens the file to append; a line cut off by a crash is removed.
+
+        Raises:
+          OSError: the file cannot be created or read.
+        """
+        self._path = pathlib.Path(path).expanduser()
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
+        self._waiting: list[bytes] = []
+        self._mend()
+        self._size = self._path.stat().st_size
+
+    def write(self, record: logger.Record) -> None:
+        """Appends a line, unless the record has no scalars.
+
+        Raises:
+          OSError: nothing could be written; the line waits for the next call.
+        """
+        if record.scalars:
+            scalars = {name: _number(value) for name, value in record.scalars.items()}
+            line = json.dumps({"step": record.step, **scalars}, allow_nan=False)
+            self._waiting.append(line.encode() + b"\n")
+            del self._waiting[: -self._WAITING]
+        self._flush()
+
+    def last_step(self) -> int:
+        """Returns the largest step in the file, -1 if it has no lines."""
+        lines = self._path.read_bytes().splitlines()
+        return max(
+            (int(_step(line)) for line in lines if _step(line) < math.inf), default=-1
+        )
+
+    def rewind(self, step: int) -> int:
+        """Removes the lines of later steps, for a run that goes on from `step`.
+
+        Returns:
+          How many lines were removed; lines that are not JSON objects are among them.
+        """
+        self._flush()
+        lines = self._path.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if _step(line) <= step]
+        if len(kept) < len(lines):
+            partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.partial")
+            partial.write_bytes(b"".join(kept))
+            self._file.close()
+            os.replace(partial, self._path)
+            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
+            self._size = self._path.stat().st_size
+        return len(lines) - len(kept)
+
+    def close(self) -> None:
+        """Writes what waits and closes the file.
+
+        Raises:
+          OSError: waiting lines could not be written; they are lost.
+        """
+        try:
+            self._flush()
+        except OSError as error:
+            count = len(self._waiting)
+            raise OSError(f"{count} lines of {self._path} are lost: {error}") from error
+        finally:
+            self._file.close()
+
+    def _flush(self) -> None:
+        """Writes the waiting lines; after a failure the file ends where it did."""
+        while self._waiting:
+            rest = self._waiting[0]
+            try:
+                while rest:  # a full disk takes a part before it refuses
+                    rest = rest[self._file.write(rest) :]
+            except OSError as error:
+                os.truncate(self._path, self._size)
+                raise OSError(error.errno, error.strerror, str(self._path)) from error
+            self._size += len(self._waiting.pop(0))
+
+    def _mend(self) -> None:
+        """Ends the last line: with a line feed if it is whole, else by removing it."""
+        content = self._path.read_bytes()
+        start = content.rfind(b"\n") + 1
+        tail = content[start:]
+        if not tail:
+            return
+        if _step(tail) < math.inf:
+            self._file.write(b"\n")
+            return
+        os.truncate(self._path, start)
+        _LOG.warning(
+            "%s ended in the middle of a line; removed %d bytes.", self._path, len(tail)
+        )
+
+
+def _number(value: int | float) -> int | float | None:
+    """An int, a float rounded to float32 where that keeps it, or None."""
+    if isinstance(value, int) or not math.isfinite(value):
+        return value if isinstance(value, int) else None
+    if value and not 1e-37 < abs(value) < 3e38:
+        return value
+    return float(str(np.float32(value)))
+
+
+def _step(line: bytes) -> float:
+    """The step of a line, infinite if it is not a record."""
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return math.inf

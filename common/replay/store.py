@@ -1,0 +1,173 @@
+"""The folder of episode files, written and tidied by one thread of its own."""
+
+import collections
+import concurrent.futures
+import os
+import pathlib
+import threading
+import warnings
+from collections.abc import Callable, Collection
+
+from common.replay import episodes
+
+QUEUE = 64  # jobs that may wait before the caller has to
+EVICTED = "evicted"  # subfolder for episodes that left, if they are to be kept
+STATES = 2  # saved states whose files stay, see Folder.pin
+
+
+class Folder:
+    """Reads, writes and removes episode files.
+
+    Jobs are done in order by one thread. An episode that cannot be written (disk
+    full) stays in memory, with one warning, and is tried again with every later one.
+
+    A file is removed when its episode was retired and nothing needs it any more: no
+    batch row under way, and none of the last `STATES` saved states. So a run goes on
+    exactly from its newest snapshot, or from the one before it if the process died
+    while the newest was being written.
+    """
+
+    def __init__(self, directory: pathlib.Path, *, keep_evicted: bool = False) -> None:
+        """Creates the folder if need be; OSError if that is impossible."""
+        self.corrupt = 0  # files moved aside because they could not be read
+        self._directory = directory
+        self._keep_evicted = keep_evicted
+        directory.mkdir(parents=True, exist_ok=True)
+        if keep_evicted:
+            (directory / EVICTED).mkdir(exist_ok=True)
+        self._unwritten: dict[str, episodes.Episode] = {}
+        self._retired: set[str] = set()  # names that left, file still there
+        self._pinned: collections.deque[frozenset[str]] = collections.deque()
+        self._warned = False
+        self._error: BaseException | None = None
+        self._free = threading.BoundedSemaphore(QUEUE)
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "replay-writer")
+
+    @property
+    def unwritten(self) -> int:
+        """Episodes that wait to be written, in the queue or for space on the disk."""
+        return len(self._unwritten)
+
+    def load(self) -> list[episodes.Episode]:
+        """Reads all episodes in order of their index.
+
+        What cannot be read is renamed to `*.corrupt`, with one warning for all.
+        """
+        for left_over in self._directory.glob("*.npz.tmp"):
+            left_over.unlink()
+        paths = sorted(self._directory.glob("*.npz"))
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            results = dict(zip(paths, pool.map(_try_load, paths), strict=True))
+        loaded: dict[int, episodes.Episode] = {}
+        bad = []
+        for path, result in results.items():
+            if result is None or result.index in loaded:
+                os.replace(path, path.with_name(path.name + ".corrupt"))
+                bad.append(path.name)
+            else:
+                loaded[result.index] = result
+        self.corrupt += len(bad)
+        if bad:
+            warnings.warn(
+                f"{len(bad)} files in {self._directory} are no complete episodes and "
+                f"were renamed to *.corrupt: {', '.join(bad[:5])}"
+                f"{', ...' if len(bad) > 5 else ''}. The run goes on without them.",
+                stacklevel=2,
+            )
+        return [loaded[index] for index in sorted(loaded)]
+
+    def evicted_names(self) -> list[episodes.Name]:
+        """What the names of the kept evicted files say."""
+        paths = (self._directory / EVICTED).glob("*.npz")
+        names = (episodes.parse_name(path.name) for path in paths)
+        return sorted(name for name in names if name)
+
+    def write(self, episode: episodes.Episode) -> None:
+        """Writes an episode soon; waits only if `QUEUE` jobs are waiting already."""
+        self._unwritten[episode.name] = episode
+        self._submit(self._write_all)
+
+    def remove(self, name: str) -> None:
+        """Deletes the file of that name soon, or moves it to the evicted ones."""
+        self._submit(self._remove, name)
+
+    def retire(self, name: str) -> None:
+        """Marks a file to be removed as soon as nothing needs it."""
+        self._retired.add(name)
+
+    def pin(self, names: Collection[str]) -> None:
+        """Notes what a saved state needs; the state before the last is let go."""
+        self._pinned.append(frozenset(names))
+        while len(self._pinned) > STATES:
+            self._pinned.popleft()
+
+    def tidy(self, in_use: Collection[str]) -> None:
+        """Removes the retired files that are neither in use nor pinned."""
+        free = self._retired.difference(in_use, *self._pinned)
+        self._retired -= free
+        for name in sorted(free):
+            self.remove(name)
+
+    def flush(self) -> None:
+        """Waits until all jobs are done, and tries once more to write what is left."""
+        self._thread.submit(self._run, self._write_all).result()
+        self._raise()
+
+    def close(self) -> None:
+        """Removes what the newest saved state does not need, and ends the thread."""
+        while len(self._pinned) > 1:
+            self._pinned.popleft()
+        self.tidy(())
+        self.flush()
+        self._thread.shutdown()
+
+    def _submit(self, job: Callable[..., None], *args: object) -> None:
+        self._raise()
+        self._free.acquire()
+        future = self._thread.submit(self._run, job, *args)
+        future.add_done_callback(lambda _: self._free.release())
+
+    def _run(self, job: Callable[..., None], *args: object) -> None:
+        try:
+            job(*args)
+        except BaseException as error:  # raised in the caller's thread by _raise
+            self._error = error
+
+    def _raise(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _write_all(self) -> None:
+        for name, episode in list(self._unwritten.items()):
+            try:
+                episodes.save(episode, self._directory)
+            except OSError as error:
+                self._warn(f"Episode {name} could not be written: {error}. It stays")
+                return
+            self._unwritten.pop(name, None)
+        self._warned = False
+
+    def _remove(self, name: str) -> None:
+        self._unwritten.pop(name, None)
+        path = self._directory / name
+        if not self._keep_evicted:
+            path.unlink(missing_ok=True)
+        elif path.exists():
+            os.replace(path, self._directory / EVICTED / name)
+
+    def _warn(self, problem: str) -> None:
+        if not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{problem} in memory and is tried again; the run goes on. Is the "
+                f"disk of {self._directory} full?",
+                stacklevel=2,
+            )
+
+
+def _try_load(path: pathlib.Path) -> episodes.Episode | None:
+    try:
+        return episodes.load(path)
+    except episodes.Unreadable:
+        return None

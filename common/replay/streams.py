@@ -1,0 +1,278 @@
+"""Batches from the replay: each row of the batch is a stream of its own.
+
+A stream concatenates windows of episodes and cuts them into chunks of a fixed
+length. `is_first` is true where a window begins. A window that is cut by the end of a
+chunk goes on at the start of the same row of the next batch, so a recurrent state
+carried from batch to batch belongs to it.
+
+Choosing the windows and decoding them are two things: the choice is made at a fixed
+point of the program, so that a run is reproducible, and the decoding can go on in
+another thread while the last batch is learned from.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import threading
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from common.replay import episodes
+
+
+class Window(NamedTuple):
+    """Transitions `start` to `stop` - 1 of an episode.
+
+    `fresh` tells that a window begins here: its first transition gets `is_first`.
+    """
+
+    episode: episodes.Episode
+    start: int
+    stop: int
+    fresh: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """How windows are cut from episodes; lengths in transitions.
+
+    A window has `min(total, maxlen) - randint(minlen)` transitions, at least `minlen`.
+    Its start is uniform. With `prioritize_ends` the range of starts is longer by
+    `minlen` and clipped, so that the end of the episode is drawn more often.
+    """
+
+    minlen: int
+    maxlen: int
+    prioritize_ends: bool
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if no window can have such lengths."""
+        if self.minlen < 1:
+            raise ValueError(
+                f"replay.minlen is {self.minlen}; it must be at least 1 step."
+            )
+        if self.maxlen < self.minlen:
+            raise ValueError(
+                f"replay.maxlen is {self.maxlen}, less than replay.minlen, "
+                f"{self.minlen}; no window can be both. Raise maxlen or lower minlen."
+            )
+
+    def __call__(self, episode: episodes.Episode, rng: np.random.Generator) -> Window:
+        """A random window of an episode of at least `minlen` transitions."""
+        length = min(episode.total, self.maxlen) - int(rng.integers(self.minlen))
+        length = max(length, self.minlen)
+        last = episode.total - length  # the latest start
+        extra = self.minlen if self.prioritize_ends else 0
+        start = min(int(rng.integers(last + 1 + extra)), last)
+        return Window(episode, start, start + length)
+
+
+Plan = list[list[Window]]  # the windows of each row, of `length` together
+
+
+class Cache:
+    """Decoded blocks, the least recently used ones leave. Safe between threads."""
+
+    def __init__(self, limit: int) -> None:
+        """Holds at most `limit` bytes."""
+        self._limit = limit
+        self._size = 0
+        self._lock = threading.Lock()
+        self._blocks: collections.OrderedDict[
+            tuple[int, int], tuple[int, dict[str, np.ndarray]]
+        ] = collections.OrderedDict()
+
+    def __len__(self) -> int:
+        """Bytes held."""
+        return self._size
+
+    def get(self, episode: episodes.Episode, number: int) -> dict[str, np.ndarray]:
+        """Block `number` of an episode, decoded."""
+        key = (episode.index, number)
+        with self._lock:
+            if key in self._blocks:
+                self._blocks.move_to_end(key)
+                return self._blocks[key][1]
+        block = episode.block(number)
+        if episode.index >= 0:  # an unfinished episode has no name to be found by
+            self._put(key, block)
+        return block
+
+    def clear(self) -> None:
+        """Forgets all blocks."""
+        with self._lock:
+            self._blocks.clear()
+            self._size = 0
+
+    def _put(self, key: tuple[int, int], block: dict[str, np.ndarray]) -> None:
+        size = sum(array.nbytes for array in block.values())
+        with self._lock:
+            if key not in self._blocks:
+                self._blocks[key] = size, block
+                self._size += size
+            while self._size > self._limit:
+                _, (gone, _) = self._blocks.popitem(last=False)
+                self._size -= gone
+
+
+def decode(plan: Plan, length: int, cache: Cache) -> dict[str, np.ndarray]:
+    """The batch that a plan describes: fresh arrays [B, T, ...] of every key."""
+    layout = plan[0][0].episode.layout
+    batch = layout.empty(len(plan), length)
+    for row, windows in enumerate(plan):
+        time = 0
+        for window in windows:
+            part = {key: array[row, time:] for key, array in batch.items()}
+            _copy(window, part, cache)
+            if window.fresh:
+                part["is_first"][0] = True
+            time += window.stop - window.start
+    return batch
+
+
+def _copy(window: Window, out: Mapping[str, np.ndarray], cache: Cache) -> None:
+    """Copies a window's transitions to the beginning of arrays [T, ...]."""
+    episode, start, stop, _ = window
+    size = episodes.BLOCK
+    for number in range(start // size, (stop - 1) // size + 1):
+        block, offset = cache.get(episode, number), number * size
+        low, high = max(start, offset), min(stop, offset + size)
+        for key, array in block.items():
+            out[key][low - start : high - start] = array[low - offset : high - offset]
+
+
+class Stream:
+    """Endless batches of `batch` rows and `length` transitions."""
+
+    def __init__(
+        self,
+        draw: Callable[[np.random.Generator], Window],
+        find: Callable[[int], episodes.Episode | None],
+        cache: Cache,
+        batch: int,
+        length: int,
+        rng: np.random.Generator,
+        prefetch: bool,
+    ) -> None:
+        """Made by `Replay.stream`, which describes the arguments."""
+        self._draw = draw
+        self._find = find
+        self._cache = cache
+        self._length = length
+        self._rng = rng
+        self._prefetch = prefetch
+        self._rows: list[Window | None] = [None] * batch  # what is left of a window
+        self._plan: Plan | None = None  # of the next batch, if already chosen
+        self._future: concurrent.futures.Future | None = None  # and its arrays
+        self._thread = (
+            concurrent.futures.ThreadPoolExecutor(1, "replay-reader")
+            if prefetch
+            else None
+        )
+
+    def next(self) -> dict[str, np.ndarray]:
+        """The next batch: fresh arrays [B, T, ...] of every key.
+
+        With `prefetch`, the windows of the batch after it are chosen now too, and
+        decoded in another thread.
+
+        Raises:
+          LookupError: The replay holds no episode yet.
+        """
+        if not self._prefetch:
+            return decode(self._choose(), self._length, self._cache)
+        if self._plan is None:
+            self._start(self._choose())
+        batch = self._future.result()
+        self._start(self._choose())
+        return batch
+
+    def uses(self) -> list[episodes.Episode]:
+        """The stored episodes that batches under way still need."""
+        windows = [window for window in self._rows if window]
+        windows += [window for row in self._plan or () for window in row]
+        return [window.episode for window in windows if window.episode.index >= 0]
+
+    def get_state(self) -> dict[str, Any]:
+        """JSON-able state: the generator, and every window under way.
+
+        Windows of unfinished episodes are left out, as those end with the process.
+        """
+        return {
+            "rng": self._rng.bit_generator.state,
+            "rows": [_describe(window) for window in self._rows],
+            "plan": self._plan and [[_describe(w) for w in row] for row in self._plan],
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Restores a state, after that of the replay.
+
+        A row whose episode is gone begins a new window, with a warning; a batch
+        chosen ahead that needs such an episode is chosen again.
+        """
+        if len(state["rows"]) != len(self._rows):
+            raise ValueError(
+                f"The saved stream has {len(state['rows'])} rows, this one has "
+                f"{len(self._rows)}; resume with the same dataset.batch."
+            )
+        self._cancel()
+        self._rng.bit_generator.state = state["rng"]
+        self._rows = [self._resolve(saved) for saved in state["rows"]]
+        if self._prefetch and state["plan"]:
+            plan = [[self._resolve(saved) for saved in row] for row in state["plan"]]
+            complete = all(window for row in plan for window in row)
+            length = sum(window.stop - window.start for window in plan[0] if window)
+            if complete and length == self._length:
+                self._start(plan)
+
+    def close(self) -> None:
+        """Ends the thread."""
+        self._cancel()
+        if self._thread:
+            self._thread.shutdown()
+
+    def _start(self, plan: Plan) -> None:
+        self._plan = plan
+        self._future = self._thread.submit(decode, plan, self._length, self._cache)
+
+    def _cancel(self) -> None:
+        if self._future:
+            self._future.exception()  # waits for it to end
+        self._plan = self._future = None
+
+    def _choose(self) -> Plan:
+        return [self._choose_row(row) for row in range(len(self._rows))]
+
+    def _choose_row(self, row: int) -> list[Window]:
+        windows, missing = [], self._length
+        while missing:
+            window = self._rows[row] or self._draw(self._rng)
+            cut = min(window.stop, window.start + missing)
+            windows.append(window._replace(stop=cut))
+            missing -= cut - window.start
+            rest = window._replace(start=cut, fresh=False)
+            self._rows[row] = rest if cut < window.stop else None
+        return windows
+
+    def _resolve(self, saved: list | None) -> Window | None:
+        if saved is None:
+            return None
+        index, start, stop, fresh = saved
+        episode = self._find(index)
+        if episode is None or episode.total < stop:
+            warnings.warn(
+                f"Episode {index} of a saved batch row is gone; the row begins a new "
+                "window. The resumed run draws other batches than the first one.",
+                stacklevel=3,
+            )
+            return None
+        return Window(episode, start, stop, bool(fresh))
+
+
+def _describe(window: Window | None) -> list | None:
+    if window is None or window.episode.index < 0:
+        return None
+    return [window.episode.index, window.start, window.stop, window.fresh]

@@ -1,0 +1,142 @@
+"""Writes the report of many runs into a folder: the page, its data, its pictures."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pathlib
+import types
+from collections.abc import Sequence
+from typing import Any
+
+from dreamerv2.report import results, tables
+from dreamerv2.report import runs as runs_lib
+from dreamerv2.report import text as text_lib
+
+PAGE = "report.md"
+_LOG = logging.getLogger(__name__)
+
+
+def write(
+    indirs: Sequence[str | os.PathLike],
+    outdir: str | os.PathLike,
+    *,
+    clip_negative: bool = False,
+) -> pathlib.Path:
+    """Writes the report of all runs below some folders.
+
+    Args:
+      indirs: Folders with runs, at any depth.
+      outdir: Where to write report.md, report.json, the CSV files and the pictures.
+      clip_negative: Count negative values as 0, as the paper's tables do.
+
+    Returns:
+      The path of report.md.
+
+    Raises:
+      ValueError: There is no run, or the folder cannot be written.
+    """
+    records, left_out = runs_lib.load(indirs)
+    benchmarks = results.evaluate(records, clip_negative)
+    folder = pathlib.Path(outdir).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        content = tables.to_json(benchmarks, left_out, clip_negative)
+        tables.write(content, folder)
+        figures = _draw(benchmarks, folder)
+        text = text_lib.render(benchmarks, left_out, figures, clip_negative)
+        path = folder / PAGE
+        path.write_text(text)
+    except OSError as error:
+        raise ValueError(
+            f"The report cannot be written to {folder}: {error.strerror or error}. "
+            "Choose another --outdir."
+        ) from error
+    return path
+
+
+def _draw(
+    benchmarks: Sequence[results.Benchmark], folder: pathlib.Path
+) -> dict[int, list[tuple[str, str]]]:
+    """Draws all pictures; none, with a warning, where Matplotlib is missing.
+
+    Returns:
+      The number of a benchmark -> (name of the file, caption), as `report_text.render`
+      takes them.
+    """
+    try:
+        from common.curves import drawing
+        from dreamerv2.report import figures as figures_lib
+    except ImportError as error:
+        _LOG.warning("No pictures (%s): pip install -e '.[plot]'", error)
+        return {}
+    found: dict[int, list[tuple[str, str]]] = {}
+    for number, pictures in _pictures(benchmarks, figures_lib).items():
+        for name, figure, caption in pictures:
+            if figure is not None:
+                path = folder / f"{name}_{number}.png"
+                drawing.save(figure, path)
+                found.setdefault(number, []).append((path.name, caption))
+    return found
+
+
+def _pictures(
+    benchmarks: Sequence[results.Benchmark], figures: types.ModuleType
+) -> dict[int, list[tuple[str, Any, str]]]:
+    """(name, figure or None, caption) of every picture by number of the benchmark."""
+    found = {
+        number: _continual_pictures(benchmark, figures)
+        for number, benchmark in enumerate(benchmarks, 1)
+        if benchmark.continual
+    }
+    single = [benchmark for benchmark in benchmarks if not benchmark.continual]
+    signal = next(iter(_told(single)), "return")
+    figure = figures.evaluation_curves(single, signal)
+    caption = f"Evaluation {signal} of runs on one task alone."
+    return found | {0: [("single", figure, caption)]}
+
+
+def _continual_pictures(
+    benchmark: results.Benchmark, figures: types.ModuleType
+) -> list[tuple[str, Any, str]]:
+    """The same for one benchmark of several tasks."""
+    signal = next(iter(benchmark.signals or _told([benchmark])), "return")
+    return [
+        (
+            "curves",
+            figures.evaluation_curves([benchmark], signal),
+            f"Evaluation {signal} of each task, mean and standard deviation over "
+            "seeds. Grey: the task is being trained.",
+        ),
+        (
+            "matrix",
+            figures.matrices(benchmark, signal),
+            f"Evaluation {signal} of each task (columns) at first and after the "
+            "training on each (rows), mean over seeds. Right of the line the task "
+            "has not been trained on: zero-shot.",
+        ),
+        (
+            "replay",
+            figures.replay(benchmark),
+            "Share of each task in what the replay holds and in what is drawn from "
+            "it, mean over seeds.",
+        ),
+        (
+            "drawn",
+            figures.arrivals(benchmark),
+            "How often each episode was drawn from the replay over the whole run, "
+            "from the first episode to the newest, mean over seeds. The colour "
+            "says which task was being trained when it was drawn.",
+        ),
+    ]
+
+
+def _told(benchmarks: Sequence[results.Benchmark]) -> list[str]:
+    """What any run on them, finished or not, has been measured in."""
+    methods = [m for benchmark in benchmarks for m in benchmark.methods.values()]
+    runs = [run for m in methods for run in (*m.finished, *m.unfinished)]
+    return [
+        signal
+        for signal, metric in results.SIGNALS.items()
+        if any(run.curves(metric) for run in runs)
+    ]

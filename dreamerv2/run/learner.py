@@ -1,0 +1,182 @@
+"""Updates of the agent from a stream of batches, with a watch over the losses."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import math
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from common import replay
+from common.records import logger, timing
+from dreamerv2.algorithm import agent as agent_lib
+from dreamerv2.algorithm import world_model
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss has become NaN or infinite."""
+
+
+class Learner:
+    """Trains an agent on batches whose rows go on from one batch to the next."""
+
+    def __init__(
+        self,
+        agent: agent_lib.Agent,
+        experience: replay.Replay,
+        timer: timing.Timer,
+        folder: str | os.PathLike,
+        *,
+        batch: int,
+        length: int,
+        aside: bool = False,
+    ):
+        """Opens a stream of batches.
+
+        Args:
+          agent: What learns.
+          experience: What it learns from.
+          timer: Measures the sections `sample` and `update`.
+          folder: Where a bad batch would be saved.
+          batch: Rows of a batch.
+          length: Transitions of a row.
+          aside: Whether updates run in a thread of their own while the caller goes on.
+            Then `update` returns once the one before is done, and the policy acts with
+            what was learned when `wait` or the next call of `update` has returned.
+        """
+        self._agent = agent
+        self._stream = experience.stream(batch, length, prefetch=True)
+        # Videos have their own: the rows of the other one must not skip a batch.
+        self._shown = experience.stream(world_model.VIDEOS, length, counted=False)
+        self._timer = timer
+        self._folder = pathlib.Path(folder)
+        self._state: dict[str, tf.Tensor] | None = None
+        self._means = logger.MeanBuffer()
+        self._worker = concurrent.futures.ThreadPoolExecutor(1) if aside else None
+        self._pending: concurrent.futures.Future | None = None
+        self.updates = 0
+
+    def update(self, step: int) -> None:
+        """Takes one gradient step, or begins one.
+
+        Raises:
+          NonFiniteLossError: If a loss is NaN or infinite. The batch is saved; the
+            agent must not be.
+        """
+        self.wait()
+        with self._timer.section("sample"):
+            batch = self._stream.next()
+        self.updates += 1
+        if self._worker:
+            self._pending = self._worker.submit(self._train, batch, step)
+            return
+        with self._timer.section("update"):
+            self._means.add(self._train(batch, step))
+
+    def wait(self) -> None:
+        """Waits until the last update is done.
+
+        Raises:
+          NonFiniteLossError: See `update`.
+        """
+        if self._pending is None:
+            return
+        pending, self._pending = self._pending, None
+        with self._timer.section("update"):
+            self._means.add(pending.result())
+        self._agent.publish()
+
+    def close(self) -> None:
+        """Ends the thread, after the update that is under way."""
+        if self._worker:
+            self._worker.shutdown()
+
+    def take_metrics(self) -> dict[str, Any]:
+        """Returns the mean metrics since the last call."""
+        self.wait()
+        return self._means.take()
+
+    def videos(self, evaluated: Mapping[str, np.ndarray] | None) -> dict[str, Any]:
+        """Returns open-loop predictions for a fresh batch.
+
+        Args:
+          evaluated: A batch of evaluation episodes; if there is one, its predictions
+            are added with `eval_` before their names.
+        """
+        self.wait()
+        videos = self._agent.report(self._shown.next())
+        if evaluated is not None:
+            report = self._agent.report(evaluated)
+            videos |= {f"eval_{key}": video for key, video in report.items()}
+        return videos
+
+    def tensors(self) -> dict[str, tf.Tensor]:
+        """Returns the carried state by name; empty before the first update."""
+        self.wait()
+        return {f"carry/{key}": value for key, value in (self._state or {}).items()}
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns what a snapshot needs besides tensors, fit for JSON."""
+        self.wait()
+        return {
+            "updates": self.updates,
+            "stream": self._stream.get_state(),
+            "shown": self._shown.get_state(),
+            "means": self._means.get_state(),
+        }
+
+    def set_state(
+        self, state: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
+    ) -> None:
+        """Goes on from a snapshot; replay and agent must have been restored before."""
+        self.updates = state["updates"]
+        self._stream.set_state(state["stream"])
+        self._shown.set_state(state["shown"])
+        self._means.set_state(state["means"])
+        self._state = {
+            name.removeprefix("carry/"): tf.constant(value)
+            for name, value in tensors.items()
+        } or None
+        if self._worker:
+            self._agent.publish()
+
+    def _train(
+        self, batch: Mapping[str, np.ndarray], step: int
+    ) -> dict[str, tf.Tensor]:
+        """Returns the metrics of an update, which are finite."""
+        self._state, metrics = self._agent.train(batch, self._state, step=step)
+        watched = {k: float(metrics[k]) for k in metrics if _is_watched(k, metrics)}
+        bad = {
+            name: value for name, value in watched.items() if not math.isfinite(value)
+        }
+        if bad:
+            raise NonFiniteLossError(self._describe(bad, step, batch))
+        return metrics
+
+    def _describe(
+        self, bad: Mapping[str, float], step: int, batch: Mapping[str, np.ndarray]
+    ) -> str:
+        path = self._folder / f"bad_batch_{step:012d}.npz"
+        try:
+            np.savez_compressed(path, **batch)
+            saved = f"The batch is saved as {path}."
+        except OSError as error:
+            saved = f"The batch could not be saved: {error}."
+        values = ", ".join(f"{name} = {value}" for name, value in sorted(bad.items()))
+        return (
+            f"{values} at step {step} (update {self.updates}). {saved} The last "
+            "snapshot is good: go on from it with --resume and a smaller learning "
+            "rate, a smaller clip, or --precision 32."
+        )
+
+
+def _is_watched(name: str, metrics: Mapping[str, Any]) -> bool:
+    """Losses must be finite; gradients too, unless a loss scale copes with them."""
+    if name.endswith("_grad_norm"):
+        return name.replace("_grad_norm", "_loss_scale") not in metrics
+    return name.endswith("_loss")

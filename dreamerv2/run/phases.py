@@ -1,0 +1,80 @@
+"""The schedule of a continual run: which task is trained at which step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from common import config as config_lib
+from common.config import coerce
+
+
+class Phase(NamedTuple):
+    """A stretch of one task; steps count from the start of the whole run."""
+
+    index: int
+    task: int
+    start: int  # environment steps
+    end: int
+
+
+class Schedule:
+    """Tasks one after the other, the sequence gone through several times."""
+
+    def __init__(self, steps: Sequence[int], repeats: int = 1):
+        """Takes the steps of each task in one pass of the sequence.
+
+        Raises:
+          ValueError: If a task has no steps, or there is nothing to do.
+        """
+        if not steps or min(steps) < 1 or repeats < 1:
+            raise ValueError(
+                f"Steps {list(steps)} for each task, {repeats} times: every task needs "
+                "at least one step, and num_task_repeats must be at least 1."
+            )
+        self.phases: list[Phase] = []
+        for task, count in list(enumerate(steps)) * repeats:
+            start = self.total
+            self.phases.append(Phase(len(self.phases), task, start, start + count))
+
+    @property
+    def total(self) -> int:
+        """Environment steps of the whole run."""
+        return self.phases[-1].end if self.phases else 0
+
+    def logged_ends(self, envs: int, action_repeat: int) -> list[tuple[int, int]]:
+        """Returns (task, frame of its last evaluation) of each phase.
+
+        Args:
+          envs: Environments that step together: the last step may go beyond the end.
+          action_repeat: Frames of a step.
+
+        Raises:
+          ValueError: If there is no environment.
+        """
+        if envs < 1:
+            raise ValueError(f"envs is {envs}; at least 1 is needed.")
+        frames = envs * action_repeat
+        return [(p.task, math.ceil(p.end / envs) * frames) for p in self.phases]
+
+    def remaining(self, step: int) -> Iterator[Phase]:
+        """Yields the phases that are not over at `step`, the current one first."""
+        return (phase for phase in self.phases if step < phase.end)
+
+
+def of_tasks(count: int, config: config_lib.Config) -> Schedule:
+    """Returns the schedule of `count` tasks, as the configuration says.
+
+    Raises:
+      ValueError: If `unbalanced_steps` is given but not for every task, or not in
+        whole numbers.
+    """
+    steps = list(config.unbalanced_steps) or [config.steps] * count
+    if len(steps) != count:
+        raise ValueError(
+            f"unbalanced_steps has {len(steps)} entries, {steps}, for {count} tasks; "
+            "give the steps of each task."
+        )
+    steps = [coerce.convert("unbalanced_steps", 0, entry) for entry in steps]
+    return Schedule(steps, config.num_task_repeats)

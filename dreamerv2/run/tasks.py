@@ -1,0 +1,84 @@
+"""What a run is trained on: named constructors of environments, and their seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from common import config as config_lib
+from common import specs
+from common.envs import base, registry
+
+STREAMS = {"train": 1, "eval": 2, "prefill": 3}
+
+
+class Task(NamedTuple):
+    """One task of a run; constructors are called when the task is entered."""
+
+    name: str
+    make: Callable[[], base.Env]
+    make_eval: Callable[[], base.Env] | None  # None: not evaluated
+
+
+class TaskList(NamedTuple):
+    """All tasks of a run, in the order of their numbers."""
+
+    trained: Sequence[Task]
+    eval_only: Sequence[Task] = ()
+
+
+def of_suite(
+    suite: str,
+    names: Sequence[str],
+    config: config_lib.Config,
+    eval_only: Sequence[str] = (),
+) -> TaskList:
+    """Returns the tasks of one suite by their names; no environment is made yet.
+
+    Args:
+      suite: A key of `suites.SUITES`.
+      names: Of the tasks to train on.
+      config: The run's configuration.
+      eval_only: Names of further tasks to evaluate on.
+
+    Raises:
+      ValueError: An unknown name, or packages that are not installed.
+    """
+
+    def task(name: str, trained: bool = True) -> Task:
+        full = f"{suite}_{name}"
+        make_eval = registry.constructor(full, config)
+        make = registry.constructor(full, config, training=True)
+        return Task(name, make if trained else make_eval, make_eval)
+
+    return TaskList(
+        [task(name) for name in names],
+        [task(name, trained=False) for name in eval_only],
+    )
+
+
+def seeds(seed: int, stream: str, task: int) -> Callable[[int, int], int]:
+    """Returns the function (environment, episode) -> seed of that episode.
+
+    Every episode of every environment has a seed of its own that derives from the
+    run's one seed; training and evaluation never share one.
+    """
+
+    def seed_of(env: int, episode: int) -> int:
+        entropy = [seed, STREAMS[stream], task, env, episode]
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+
+    return seed_of
+
+
+def random_actions(
+    seed: int, step: int, count: int, act_spec: specs.ActionSpec
+) -> np.ndarray:
+    """Returns uniformly random actions [count, A] that depend on seed and step."""
+    rng = np.random.default_rng([seed, STREAMS["prefill"], step])
+    if act_spec.discrete:
+        choice = rng.integers(act_spec.size, size=count)
+        return np.eye(act_spec.size, dtype=np.float32)[choice]
+    return rng.uniform(-1, 1, (count, act_spec.size)).astype(np.float32)

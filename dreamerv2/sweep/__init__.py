@@ -1,0 +1,1 @@
+"""Sweeps: every trial of a file (`form`, `plan`) in a process of its own."""

@@ -1,0 +1,64 @@
+"""How far a trial is, read from its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+
+from dreamerv2.run import checkpoint, rundir
+
+_TAIL = 8192  # bytes, more than a line of metrics
+
+
+def saved_step(folder: pathlib.Path) -> int:
+    """Returns the step of the newest snapshot, 0 if there is none.
+
+    Cheap: whether its files are whole is not looked at.
+    """
+    paths = checkpoint.Checkpoints(folder / rundir.CHECKPOINTS).paths()
+    return checkpoint.step_of(paths[-1]) if paths else 0
+
+
+def is_finished(folder: pathlib.Path, total: int) -> bool:
+    """Whether a run has a whole snapshot of its last step, `total`, or of a later one.
+
+    That is what the run itself looks at when it is started again.
+    """
+    paths = checkpoint.Checkpoints(folder / rundir.CHECKPOINTS).paths()
+    return any(
+        checkpoint.find_fault(path) is None
+        for path in reversed(paths)
+        if checkpoint.step_of(path) >= total
+    )
+
+
+def seen_step(folder: pathlib.Path, action_repeat: int = 1) -> int:
+    """Returns the step of the last line in the metrics, or of the newest snapshot."""
+    step = 0
+    try:
+        with open(folder / rundir.METRICS, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL))
+            lines = file.read().splitlines()
+    except OSError:  # not begun
+        lines = []
+    for line in reversed(lines):
+        try:
+            step = int(json.loads(line)["step"]) // action_repeat
+            break
+        except (ValueError, KeyError, TypeError):  # the line is being written
+            continue
+    return max(step, saved_step(folder))
+
+
+def log_end(path: pathlib.Path, lines: int = 15) -> str:
+    """Returns the last lines of a log, '' if there is none."""
+    try:
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 200 * lines))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.splitlines()[-lines:])

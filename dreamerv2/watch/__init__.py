@@ -1,0 +1,1 @@
+"""Watching a trained agent: a `snapshot`, a `player` of it, and what is to be seen."""

@@ -1,0 +1,124 @@
+"""What the README says can be typed: its commands parse, its flags and files exist."""
+
+import ast
+import pathlib
+import re
+import shlex
+
+import pytest
+
+from dreamerv2 import cli, settings
+from dreamerv2.watch import __main__ as watch
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Scripts that read the configuration, and the block that each of them starts from.
+SCRIPTS = {
+    "train_minigrid.py": "minigrid",
+    "train_minihack.py": "minihack",
+    "interference.py": "interference",
+    "dreamerv2/train.py": "train",
+    "dreamerv2": "train",
+}
+# Those with a parser of their own.
+PARSERS = {
+    "dreamerv2.success": "dreamerv2/success.py",
+    "dreamerv2.verify": "dreamerv2/verify.py",
+    "dreamerv2.watch": "dreamerv2/watch/__main__.py",
+    "common/plot.py": "common/plot.py",
+    "dreamerv2.report": "dreamerv2/report/__main__.py",
+    "dreamerv2.sweep": "dreamerv2/sweep/__main__.py",
+    "benchmarks.loop": "benchmarks/loop.py",
+    "benchmarks.policy": "benchmarks/policy.py",
+    "benchmarks.update": "benchmarks/update.py",
+    "benchmarks.exploration": "benchmarks/exploration.py",
+    "benchmarks.replay": "benchmarks/replay.py",
+    "benchmarks.resets": "benchmarks/resets.py",
+    "benchmarks.shares": "benchmarks/shares.py",
+}
+
+
+def blocks(language):
+    return [text for name, text in FENCE.findall(README) if name == language]
+
+
+def commands():
+    """The words of each command of the shell blocks, without the interpreter."""
+    found = []
+    for block in blocks("sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            line = re.sub(r"^for \w+ in .*?; do (.*); done$", r"\1", line)
+            line = line.replace("--seed $s", "--seed 1")
+            words = shlex.split(line, comments=True)
+            while words:
+                end = words.index("&&") if "&&" in words else len(words)
+                command, words = words[:end], words[end + 1 :]
+                if re.fullmatch(r"(.*/)?python3?", command[0]):
+                    command = command[2:] if command[1] == "-m" else command[1:]
+                found.append(command)
+    return found
+
+
+def own_flags(script):
+    source = (ROOT / PARSERS[script]).read_text()
+    if script in ("benchmarks.policy", "benchmarks.update"):
+        source += (ROOT / "benchmarks/cases.py").read_text()
+    if script == "dreamerv2.watch":  # it reads its flags as the scripts do
+        return set(watch.FLAGS)
+    return set(re.findall(r"add_argument\(\s*\"--(\w+)\"", source))
+
+
+COMMANDS = commands()
+
+
+def test_the_readme_shows_how_to_train():
+    scripts = [command[0] for command in COMMANDS]
+    assert "train_minigrid.py" in scripts
+    assert "dreamerv2.verify" in scripts
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: " ".join(words)[:60])
+def test_every_command_of_the_readme_can_be_typed(command):
+    script, *words = command
+    if script in SCRIPTS:
+        cli.parse_flags(SCRIPTS[script], "", words)
+    elif script in PARSERS:
+        given = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
+        assert given <= own_flags(script)
+    if script.endswith(".py"):
+        assert (ROOT / script).is_file()
+    for word in words:
+        if word.startswith(("tests/", "constraints")):
+            assert (ROOT / word).exists()
+
+
+def test_the_extras_that_are_installed_exist():
+    tree = ast.parse((ROOT / "setup.py").read_text())
+    (extras,) = [
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "extras"
+    ]
+    named = re.findall(r"\.\[([\w,]+)\]", README)
+    assert named
+    assert {extra for group in named for extra in group.split(",")} <= set(extras)
+
+
+def test_every_flag_that_the_text_names_exists():
+    text = FENCE.sub("", README)
+    flags = set(re.findall(r"`--([\w.-]+)", text)) | set(
+        re.findall(r" --([\w.-]+)", text)
+    )
+    known = {"configs", "help", *cli.ALIASES, *cli.SWITCHES}
+    known |= {"build-arg", "gpus", "head", "include-dashboard"}  # of docker and Ray
+    for script in PARSERS:
+        known |= own_flags(script)
+    for flag in {flag.rstrip(".") for flag in flags} - known:
+        settings.defaults[flag]  # KeyError names the nearest
+
+
+def test_the_examples_in_python_are_python():
+    assert blocks("python")
+    for block in blocks("python"):
+        ast.parse(block)

@@ -1,0 +1,571 @@
+"""Laws of records, buffers, timers and outputs."""
+
+import io
+import json
+import logging
+import os
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.records import dashboards, logger, outputs, timing
+
+
+class Clock:
+    """A clock that moves when told to."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Tape:
+    """An output that keeps what it is given, or fails."""
+
+    def __init__(self, error=None):
+        self.records, self.error, self.tries, self.closed = [], error, 0, False
+
+    def write(self, record):
+        self.tries += 1
+        if self.error:
+            raise self.error
+        self.records.append(record)
+
+    def close(self):
+        self.closed = True
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def record(step, **scalars):
+    return logger.make_record(step, scalars)
+
+
+# Records.
+
+
+def test_values_are_sorted_by_rank_and_named_with_the_prefix():
+    tape = Tape()
+    logger.Logger([tape]).write(
+        np.int64(7),
+        {
+            "loss": np.float32(0.5),
+            "count": 3,
+            "flag": True,
+            "image": np.zeros((4, 5, 3), np.uint8),
+            "video": np.full((2, 4, 5, 1), 0.5),
+        },
+        prefix="train_",
+    )
+    (kept,) = tape.records
+    assert kept.step == 7
+    assert kept.scalars == {"train_loss": 0.5, "train_count": 3, "train_flag": 1}
+    assert [type(x) for x in kept.scalars.values()] == [float, int, int]
+    assert kept.images["train_image"].shape == (4, 5, 3)
+    assert kept.videos["train_video"].dtype == np.uint8
+
+
+def test_floating_pixels_are_scaled_clipped_and_rounded():
+    image = np.array([-1, 0, 0.5, 0.999, 2, np.nan]).reshape(1, 6, 1)
+    pixels = logger.make_record(0, {"x": image}).images["x"]
+    assert pixels.ravel().tolist() == [0, 0, 128, 255, 255, 0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.zeros(3),
+        "text",
+        None,
+        np.zeros((4, 4)),
+        np.zeros((4, 4, 2)),
+        np.zeros((4, 4, 3), np.int32),
+        np.zeros((0, 4, 4, 3)),
+    ],
+)
+def test_a_value_that_is_no_metric_is_refused_by_name(value):
+    with pytest.raises(ValueError, match="strange"):
+        logger.Logger([]).write(0, {"strange": value})
+
+
+def test_a_failing_output_is_reported_once_and_stops_nothing(caplog):
+    good, bad = Tape(), Tape(OSError(28, "No space left on device"))
+    with logger.Logger([bad, good]) as log:
+        for step in range(3):
+            log.write(step, {"a": 1})
+    assert [kept.step for kept in good.records] == [0, 1, 2]
+    assert bad.tries == 3
+    assert good.closed and bad.closed
+    assert len(caplog.messages) == 1
+    assert "No space left" in caplog.text and "Tape" in caplog.text
+
+
+def test_a_mean_buffer_gives_means_and_starts_anew():
+    buffer = logger.MeanBuffer()
+    values = np.random.default_rng(0).normal(size=200).astype(np.float32)
+    for index, value in enumerate(values):
+        buffer.add({"loss": value, "image": np.full((2, 2, 3), index, np.uint8)}, "m_")
+    buffer.add({"rare": 4})
+    means = buffer.take()
+    assert means["m_loss"] == pytest.approx(values.astype(np.float64).mean())
+    assert means["rare"] == 4.0
+    assert means["m_image"].max() == 199
+    assert buffer.take() == {}
+    buffer.add({"loss": 1.0})
+    assert buffer.take() == {"loss": 1.0}
+
+
+@pytest.mark.tf
+def test_a_mean_buffer_takes_scalar_tensors_for_scalars():
+    import tensorflow as tf
+
+    buffer = logger.MeanBuffer()
+    for value in (1.0, 2.0, 6.0):
+        buffer.add({"loss": tf.constant(value)})
+    assert buffer.take() == {"loss": 3.0}
+
+
+def test_a_restored_mean_buffer_goes_on_with_the_same_means():
+    buffer, restored = logger.MeanBuffer(), logger.MeanBuffer()
+    for value in (0.1, 0.2):
+        buffer.add({"loss": value})
+    restored.set_state(json.loads(json.dumps(buffer.get_state())))
+    for either in (buffer, restored):
+        either.add({"loss": 0.7})
+    assert restored.take() == buffer.take() == {"loss": pytest.approx(1 / 3)}
+
+
+def test_a_mean_buffer_keeps_few_values_unread():
+    class Lazy(float):
+        unread = 0
+
+        def __init__(self, value):
+            Lazy.unread += 1
+
+        def __float__(self):
+            Lazy.unread -= 1
+            return float.__add__(self, 0.0)
+
+    buffer, most = logger.MeanBuffer(), 0
+    for value in range(1000):
+        buffer.add({"loss": Lazy(value)})
+        most = max(most, Lazy.unread)
+    assert 2 <= most <= 64
+    assert buffer.take() == {"loss": 499.5}
+
+
+# Timing.
+
+
+def test_a_clock_that_jumps_back_gives_no_negative_speed():
+    clock = Clock()
+    progress = timing.Progress(1000, clock=clock)
+    for now, step in ((10.0, 0), (20.0, 100), (5.0, 200), (6.0, 300)):
+        clock.now = now
+        progress.update(step)
+        assert progress.fps >= 0
+        assert progress.left is None or progress.left >= 0
+
+
+def test_a_timer_adds_up_each_section_and_resets():
+    clock, cpu_clock = Clock(), Clock()
+    clock.now, cpu_clock.now = 100.0, 50.0
+    timer = timing.Timer(clock, cpu_clock)
+    for seconds in (1, 2):
+        with timer.section("outer"):
+            clock.now += seconds
+            with timer.section("inner"):
+                clock.now += 0.5
+    with pytest.raises(KeyError), timer.section("inner"):
+        clock.now += 4
+        raise KeyError
+    clock.now += 2
+    cpu_clock.now += 3
+    sections = {"time_outer": 4.0, "time_inner": 5.0}
+    assert timer.take() == {**sections, "time_total": 10.0, "time_cpu": 3.0}
+    clock.now += 1
+    nothing = dict.fromkeys([*sections, "time_cpu"], 0.0)
+    assert timer.take() == {**nothing, "time_total": 1.0}
+
+
+def test_progress_follows_the_recent_speed_and_gives_the_time_left():
+    clock = Clock()
+    progress = timing.Progress(total=10_000, window=10, clock=clock)
+    assert (progress.fps, progress.left) == (0.0, None)
+    for second in range(100):
+        clock.now = second
+        progress.update(10 * second)  # a slow start
+    for second in range(100, 130):
+        clock.now = second
+        progress.update(1000 + 100 * (second - 100))
+    assert progress.fps == pytest.approx(100)
+    assert progress.left == pytest.approx((10_000 - 3900) / 100)
+    progress.update(20_000)
+    assert progress.left == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.4, "0s"),
+        (59.6, "1m00s"),
+        (754, "12m34s"),
+        (7530, "2h05m"),
+        (3 * 86400 + 4 * 3600 + 59, "3d04h"),
+    ],
+)
+def test_durations_read_as_people_say_them(seconds, text):
+    assert timing.duration(seconds) == text
+
+
+# Terminal.
+
+
+def terminal(clock, **settings):
+    stream = io.StringIO()
+    output = outputs.TerminalOutput(
+        1000, ("Empty-5x5", "DoorKey"), stream=stream, clock=clock, **settings
+    )
+    return output, stream
+
+
+def test_the_terminal_line_names_progress_task_speed_and_chosen_metrics():
+    clock = Clock()
+    output, stream = terminal(clock)
+    output.write(record(0, task=1, **{"return": 0.5, "length": 10}))
+    clock.now = 1.0
+    output.write(record(10, task=1, model_loss=12.345, kl_loss=1234.6, grad_norm=1.0))
+    first, second = stream.getvalue().splitlines()
+    assert "DoorKey" in first and "return 0.5  length 10 (1 episode)" in first
+    for part in ("10/1k", "1.0%", "DoorKey", "10 fps", "1m39s left"):
+        assert part in second
+    assert "model_loss 12.3  kl_loss 1235" in second and "grad_norm" not in second
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_episodes_never_flood_and_none_is_forgotten():
+    clock = Clock()
+    output, stream = terminal(clock, pause=10)
+    for step in range(1000):
+        clock.now += 0.1
+        output.write(record(step, length=step % 7, **{"return": float(step)}))
+    output.write(record(1000, eval_return_0=1.0, eval_return_1=0.25))
+    rows = stream.getvalue().splitlines()
+    assert 9 <= len(rows) <= 12
+    counts = [int(row.split("(")[1].split()[0]) for row in rows]
+    assert sum(counts) == 1000
+    assert "eval_return 1 0.25" in rows[-1]
+
+
+def test_a_record_without_chosen_metrics_prints_nothing():
+    output, stream = terminal(Clock())
+    output.write(record(1, grad_norm=2.0))
+    output.write(logger.make_record(1, {"x": np.zeros((2, 2, 3))}))
+    assert stream.getvalue() == ""
+
+
+def test_only_a_terminal_is_given_colour(monkeypatch):
+    class Tty(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = Tty()
+    outputs.TerminalOutput(stream=stream).write(record(1, model_loss=1))
+    assert "\x1b[1m" in stream.getvalue()
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = Tty()
+    outputs.TerminalOutput(stream=stream).write(record(1, model_loss=1))
+    assert "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((0, "0"), (999, "999"), (12_400, "12.4k"), (750_000, "750k")),
+        *((999_499, "999k"), (999_999, "1M"), (2.4e6, "2.4M"), (5e9, "5G")),
+    ],
+)
+def test_counts_are_short(value, text):
+    assert outputs.short_number(value) == text
+
+
+# JSON lines.
+
+
+def test_lines_are_valid_json_with_the_step_first(tmp_path):
+    path = tmp_path / "run" / "metrics.jsonl"
+    output = outputs.JSONLOutput(path)
+    tiny, huge = 1e-300, 1e300
+    output.write(
+        record(
+            *(5,),
+            count=2**60,
+            loss=np.float32(0.1),
+            third=1 / 3,
+            bad=float("nan"),
+            worse=-np.inf,
+            zero=0.0,
+            tiny=tiny,
+            huge=huge,
+        )
+    )
+    output.write(logger.make_record(6, {"x": np.zeros((2, 2, 3))}))
+    assert lines(path) == [  # read before the file is closed
+        {
+            "step": 5,
+            "count": 2**60,
+            "loss": 0.1,
+            "third": 0.33333334,
+            "bad": None,
+            "worse": None,
+            "zero": 0.0,
+            "tiny": tiny,
+            "huge": huge,
+        }
+    ]
+    assert path.read_text().startswith('{"step": 5')
+    output.close()
+
+
+@pytest.mark.parametrize(
+    ("tail", "kept"),
+    [
+        (b"", 2),
+        (b'{"step": 3, "a"', 2),
+        (b'{"step": 3, "a": 1}', 3),
+        (b"\xff\x00", 2),
+        (b"17", 2),
+    ],
+)
+def test_reopening_mends_a_file_that_was_cut_off(tmp_path, tail, kept):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1, "a": 1}\n{"step": 2, "a": 1}\n' + tail)
+    output = outputs.JSONLOutput(path)
+    output.write(record(9, a=1))
+    output.close()
+    assert [line["step"] for line in lines(path)] == [1, 2, 3][:kept] + [9]
+
+
+def test_truncating_removes_later_steps_and_goes_on_after_them(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    output = outputs.JSONLOutput(path)
+    for step in (0, 10, 20, 20, 30):
+        output.write(record(step, a=step))
+    assert output.rewind(20) == 1
+    assert output.rewind(20) == 0
+    output.write(record(21, a=0))
+    output.close()
+    assert [line["step"] for line in lines(path)] == [0, 10, 20, 20, 21]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_loses_no_line_and_leaves_no_half_line(tmp_path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    output = outputs.JSONLOutput(path)
+    log = logger.Logger([output])
+    log.write(0, {"a": 0})
+    disk = FullDisk(output._file, room=7)
+    output._file = disk
+    for step in (1, 2, 3):
+        log.write(step, {"a": step})
+    assert [line["step"] for line in lines(path)] == [0]
+    assert len(caplog.messages) == 1
+    assert "No space left" in caplog.text and str(path) in caplog.text
+    disk.room = 10**6
+    log.write(4, {"a": 4})
+    log.close()
+    assert [line["step"] for line in lines(path)] == [0, 1, 2, 3, 4]
+
+
+class FullDisk:
+    """A file that takes `room` more bytes and then fails."""
+
+    def __init__(self, file, room):
+        self.file, self.room = file, room
+
+    def write(self, content):
+        if self.room <= 0:
+            raise OSError(28, "No space left on device")
+        part = content[: self.room]
+        self.room -= len(part)
+        return self.file.write(part)
+
+    def close(self):
+        self.file.close()
+
+
+# Pictures and dashboards.
+
+
+def test_a_png_holds_the_image():
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    png = Image.open(io.BytesIO(dashboards.encode_png(image)))
+    assert np.array_equal(np.asarray(png), image)
+
+
+@pytest.mark.tf
+def test_tensorboard_files_hold_scalars_images_and_videos(tmp_path):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    video = np.random.default_rng(0).integers(0, 256, (3, 8, 6, 3), np.uint8)
+    output = dashboards.TensorBoardOutput(tmp_path)
+    output.write(record(10, loss=0.5, bad=float("nan")))
+    output.write(logger.make_record(2**40, {"v": video, "i": video[0], "loss": 2}))
+    output.close()
+    events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [
+        (10, 0.5),
+        (2**40, 2),
+    ]
+    assert np.isnan(events.Scalars("bad")[0].value)
+    assert events.Images("v")[0].encoded_image_string.startswith(b"GIF89a")
+    assert events.Images("i")[0].encoded_image_string.startswith(b"\x89PNG")
+    assert (events.Images("v")[0].width, events.Images("v")[0].height) == (6, 8)
+
+
+@pytest.mark.tf
+def test_rewound_tensorboard_files_hold_each_step_once(tmp_path):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    for start in (0, 4):  # the second program goes on from step 4
+        output = dashboards.TensorBoardOutput(tmp_path)
+        output.rewind(4)
+        for step in range(start + 1, start + 7):
+            output.write(record(step, loss=step))
+        output.close()
+    events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    # Files of the same second may be read in either order.
+    assert sorted(e.step for e in events.Scalars("loss")) == list(range(1, 11))
+
+
+def test_wandb_is_left_alone_when_disabled_and_refuses_unknown_modes(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
+    path = tmp_path / "id.txt"
+    output = dashboards.WandbOutput("project", id_path=path, mode="disabled")
+    output.write(record(1, a=1))
+    output.close()
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    dashboards.WandbOutput("project", id_path=path, mode="auto")
+    assert not path.exists()
+    with pytest.raises(ValueError, match="onlin"):
+        dashboards.WandbOutput("project", id_path=path, mode="onlin")
+
+
+def test_a_missing_wandb_is_reported_and_stops_nothing(tmp_path, monkeypatch, caplog):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
+    output = dashboards.WandbOutput("project", id_path=tmp_path / "id.txt")
+    output.write(record(1, a=1))
+    output.close()
+    assert "not installed" in caplog.text
+
+
+class FakeWandb:
+    """The parts of wandb that are used, with a login and a network to switch off."""
+
+    def __init__(self, login, online=True, offline=True):
+        self.works = {"online": online, "offline": offline}
+        self.calls, self.rows, self.has_login = [], [], login
+
+    def login(self, prompt, verify):
+        assert not prompt and not verify
+        return self.has_login
+
+    def Settings(self, **settings):  # noqa: N802
+        return settings
+
+    def init(self, mode, **settings):
+        self.calls.append((mode, settings["id"]))
+        if not self.works[mode]:
+            raise ConnectionError("no network")
+        return self
+
+    def teardown(self):
+        self.calls.append("teardown")
+
+    def define_metric(self, *args, **kwargs):
+        pass
+
+    def log(self, row):
+        self.rows.append(row)
+
+    def finish(self):
+        self.calls.append("finish")
+
+
+@pytest.mark.parametrize(
+    ("mode", "fake", "modes", "warnings"),
+    [
+        ("auto", FakeWandb(True), ["online"], 0),
+        ("auto", FakeWandb(False), ["offline"], 0),
+        ("online", FakeWandb(False), ["offline"], 1),
+        ("offline", FakeWandb(True), ["offline"], 0),
+        ("auto", FakeWandb(True, online=False), ["online", "offline"], 1),
+        ("auto", FakeWandb(True, False, False), ["online", "offline"], 2),
+    ],
+)
+def test_wandb_falls_back_without_a_prompt_and_keeps_its_id(
+    tmp_path, monkeypatch, caplog, mode, fake, modes, warnings
+):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setitem(__import__("sys").modules, "wandb", fake)
+    caplog.set_level(logging.WARNING)
+    path = tmp_path / "run" / "wandb_id.txt"
+    identifiers = set()
+    for _ in range(2):
+        fake.calls.clear()
+        output = dashboards.WandbOutput("project", id_path=path, mode=mode)
+        output.write(record(3, a=1))
+        output.close()
+        starts = [call for call in fake.calls if isinstance(call, tuple)]
+        identifiers.add(path.read_text().strip())
+        assert starts == [(m, path.read_text().strip()) for m in modes]
+        failures = [call for call in starts if not fake.works[call[0]]]
+        assert fake.calls.count("teardown") == len(failures)
+    assert len(identifiers) == 1
+    assert len(caplog.messages) == 2 * warnings
+    if fake.works[modes[-1]]:
+        assert fake.rows == 2 * [{"step": 3, "a": 1}]
+
+
+@pytest.mark.slow
+def test_wandb_keeps_an_offline_run_with_pictures(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    video = np.random.default_rng(0).integers(0, 256, (3, 8, 6, 3), np.uint8)
+    output = dashboards.WandbOutput(
+        *("project",),
+        id_path=tmp_path / "id.txt",
+        mode="offline",
+        config={"kernels": (4, 4)},
+    )
+    output.write(logger.make_record(5, {"a": 1, "video": video, "i": video[0]}))
+    output.write(record(3, a=2))
+    output.close()
+    identifier = (tmp_path / "id.txt").read_text().strip()
+    (run,) = tmp_path.glob(f"wandb/offline-run-*-{identifier}")
+    kinds = {path.suffix for path in run.rglob("media/**/*.*")}
+    assert kinds == {".gif", ".png"}
+
+
+def test_importing_the_logger_loads_neither_tensorflow_nor_wandb():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from common import config, schedules;"
+        "from common.records import dashboards, logger, outputs;"
+        "assert not {'tensorflow', 'wandb', 'gym', 'PIL'} & set(sys.modules)"
+    )
+    root = pathlib.Path(__file__).resolve().parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)

@@ -1,0 +1,599 @@
+"""Environments: one contract for all of them, then each adapter and wrapper."""
+
+import itertools
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+import gym_minigrid
+from common import specs
+from common.envs import base, gym_adapter, gym_spaces, wrappers
+from common.envs.suites import generic, minigrid
+
+UINT8, FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
+SPACES = {
+    "image": spaces.Box(0, 255, (56, 40, 3), np.uint8),
+    "speed": spaces.Box(-np.inf, np.inf, (2, 3), np.float64),
+    "compass": spaces.Discrete(4, start=1),
+    "text": spaces.Text(5),
+}
+
+
+class Toy(gymnasium.Env):
+    """Random observations of any space; ends when its level, 0 or 1, is reached."""
+
+    def __init__(self, observation_space=None, action_space=None, length=5):
+        self.observation_space = observation_space or spaces.Dict(SPACES)
+        self.action_space = action_space or spaces.Discrete(3, start=2)
+        self.length = length
+        self.actions = []
+        self.closed = False
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(int(self.np_random.integers(2**31)))
+        self.count = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.actions.append(action)
+        self.count += 1
+        reward = float(self.np_random.random())
+        terminated, truncated = self.count == self.length, self.count == 4
+        info = {"success": 1.0} if terminated else {}
+        return self.observation_space.sample(), reward, terminated, truncated, info
+
+    def close(self):
+        self.closed = True
+
+
+class ClassicToy:
+    """The interface of gym before 0.26: one done flag, seed() apart from reset()."""
+
+    def __init__(self, limit=4, **kwargs):
+        self.toy, self.limit = Toy(**kwargs), limit
+        self.observation_space = self.toy.observation_space
+        self.action_space = self.toy.action_space
+        self.next_seed = None
+
+    def seed(self, seed=None):
+        self.next_seed = seed
+
+    def reset(self):
+        observation, _ = self.toy.reset(seed=self.next_seed)
+        self.next_seed = None
+        return observation
+
+    def step(self, action):
+        observation, reward, terminated, _, info = self.toy.step(action)
+        truncated = self.toy.count == self.limit
+        if truncated:
+            info["TimeLimit.truncated"] = not terminated
+        return observation, reward, terminated or truncated, info
+
+    def close(self):
+        self.toy.close()
+
+
+def pendulum():
+    return generic.make("Pendulum-v1")
+
+
+ENVS = {
+    "toy": lambda: gym_adapter.GymAdapter(Toy(), log_info=("success",)),
+    "classic": lambda: gym_adapter.GymAdapter(ClassicToy()),
+    "pendulum": pendulum,
+    "repeat": lambda: wrappers.ActionRepeat(pendulum(), 3),
+    "generic_minigrid": lambda: generic.make("MiniGrid-Empty-Random-6x6-v0"),
+    **{
+        name: lambda name=name: minigrid.make(name)
+        for name in (*minigrid.MINIGRID_3, *minigrid.MULTISKILL)
+    },
+}
+
+
+@pytest.fixture(params=ENVS)
+def env(request):
+    made = ENVS[request.param]()
+    yield made
+    made.close()
+
+
+def actions_of(env, count, seed=0):
+    rng = np.random.default_rng(seed)
+    size = env.act_spec.size
+    if env.act_spec.discrete:
+        return np.eye(size, dtype=np.float32)[rng.integers(size, size=count)]
+    return rng.uniform(-1, 1, (count, size)).astype(np.float32)
+
+
+def rollout(env, count, seed):
+    """So many transitions; episode i is seeded with seed + i."""
+    transitions = [env.reset(seed)]
+    for action in actions_of(env, count - 1):
+        if transitions[-1]["is_last"]:
+            seed += 1
+            transitions.append(env.reset(seed))
+        else:
+            transitions.append(env.step(action))
+    return transitions
+
+
+# One contract for all
+
+
+def test_transitions_hold_what_the_specs_say(env):
+    for tran in rollout(env, 30, seed=0):
+        flags = {"is_first", "is_last", "is_terminal"}
+        logs = {key for key in tran if key.startswith("log_")}
+        assert set(tran) == set(env.obs_specs) | flags | logs | {"reward"}
+        for key, spec in env.obs_specs.items():
+            assert (tran[key].shape, tran[key].dtype) == (spec.shape, spec.dtype), key
+        assert all(tran[key].dtype == bool and tran[key].shape == () for key in flags)
+        assert tran["reward"].dtype == np.float32 and tran["reward"].shape == ()
+        assert all(tran[key].dtype == np.float32 for key in logs)
+        assert not tran["is_terminal"] or tran["is_last"]
+
+
+def test_a_reset_is_first_without_reward_or_end(env):
+    tran = env.reset(1)
+    assert tran["is_first"] and tran["reward"] == 0
+    assert not (tran["is_last"] or tran["is_terminal"])
+    assert not env.step(actions_of(env, 1)[0])["is_first"]
+
+
+def test_the_same_seed_gives_the_same_50_transitions_and_another_does_not(env):
+    first = rollout(env, 50, seed=7)
+    assert same(first, rollout(env, 50, seed=7))
+    # In a crossing, little of the level may be seen on the way: try a few.
+    assert not all(same(first, rollout(env, 50, seed)) for seed in range(5))
+
+
+def same(left, right):
+    return all(
+        np.array_equal(a[key], b[key])
+        for a, b in zip(left, right, strict=True)
+        for key in a
+    )
+
+
+def test_arrays_are_not_shared_between_transitions(env):
+    first = env.reset(3)
+    copies = {key: first[key].copy() for key in env.obs_specs}
+    for key in env.obs_specs:
+        first[key][...] = 0
+    again = env.reset(3)
+    assert all(np.array_equal(again[key], copies[key]) for key in copies)
+
+
+def test_specs_are_arrays_of_the_two_kinds_that_agents_know(env):
+    assert env.obs_specs and env.act_spec.size > 0
+    for spec in env.obs_specs.values():
+        assert isinstance(spec, specs.ArraySpec)
+        assert (spec.dtype, len(spec.shape)) in ((UINT8, 3), (FLOAT32, 1))
+
+
+# The adapter: spaces
+
+
+def test_observations_become_images_and_vectors():
+    env = ENVS["toy"]()
+    assert env.obs_specs == {
+        "image": specs.ArraySpec((64, 64, 3), UINT8),
+        "speed": specs.ArraySpec((6,), FLOAT32),
+        "compass": specs.ArraySpec((4,), FLOAT32),
+    }
+    tran = env.reset(0)
+    assert tran["compass"].sum() == 1 and tran["compass"].max() == 1
+
+
+@pytest.mark.parametrize(
+    ("space", "expected"),
+    [
+        (spaces.Box(0, 255, (9, 8, 3), np.uint8), ("image", (64, 64, 3), UINT8)),
+        (spaces.Box(0, 255, (9, 8), np.uint8), ("image", (64, 64, 1), UINT8)),
+        (spaces.Box(0, 255, (7,), np.uint8), ("vector", (7,), FLOAT32)),
+        (spaces.Box(-1, 1, (), np.float32), ("vector", (1,), FLOAT32)),
+        (spaces.Box(-1, 1, (2, 3, 4), np.float64), ("vector", (24,), FLOAT32)),
+        (spaces.Box(-9, 9, (3,), np.int64), ("vector", (3,), FLOAT32)),
+        (spaces.Discrete(5), ("vector", (5,), FLOAT32)),
+        (spaces.MultiDiscrete([3, 4]), ("vector", (2,), FLOAT32)),
+        (spaces.MultiBinary(3), ("vector", (3,), FLOAT32)),
+    ],
+)
+def test_a_lone_observation_is_called_image_or_vector(space, expected):
+    env = gym_adapter.GymAdapter(Toy(space))
+    name, shape, dtype = expected
+    assert env.obs_specs == {name: specs.ArraySpec(shape, dtype)}
+    tran = env.reset(0)
+    assert (tran[name].shape, tran[name].dtype) == (shape, dtype)
+
+
+def test_discrete_observations_count_from_their_start():
+    space = spaces.Discrete(4, start=-2)
+    parts = gym_spaces.observation_parts(space, None)
+    assert parts["vector"].convert(np.asarray(-2)).tolist() == [1, 0, 0, 0]
+    assert parts["vector"].convert(np.asarray(1)).tolist() == [0, 0, 0, 1]
+
+
+def test_nearest_pixels_are_those_whose_centres_are():
+    for source, target in itertools.product(range(1, 40), repeat=2):
+        exact = [(2 * i + 1) * source // (2 * target) for i in range(target)]
+        assert gym_spaces.nearest_indices(source, target).tolist() == exact
+
+
+@pytest.mark.parametrize("source", [(56, 56), (148, 148), (64, 64), (210, 160)])
+def test_images_are_resized_as_pillow_does(source):
+    image_module = pytest.importorskip("PIL.Image")
+    image = np.random.default_rng(0).integers(0, 256, (*source, 3), np.uint8)
+    parts = gym_spaces.observation_parts(
+        spaces.Box(0, 255, image.shape, np.uint8), (64, 64)
+    )
+    pillow = image_module.fromarray(image).resize((64, 64), image_module.NEAREST)
+    np.testing.assert_array_equal(parts["image"].convert(image), np.asarray(pillow))
+
+
+def test_images_keep_their_size_if_none_is_given():
+    env = gym_adapter.GymAdapter(Toy(), size=None)
+    assert env.obs_specs["image"].shape == (56, 40, 3)
+
+
+def test_log_keys_of_an_observation_are_given_out_but_are_no_spec():
+    space = spaces.Dict({"log_x": spaces.Box(0, 1, (1,)), "x": spaces.Box(0, 1, (2,))})
+    env = gym_adapter.GymAdapter(Toy(space))
+    assert set(env.obs_specs) == {"x"} and "log_x" in env.reset(0)
+
+
+def test_one_hot_actions_are_indices_from_the_start_of_the_space():
+    toy = Toy()
+    env = gym_adapter.GymAdapter(toy)
+    env.reset(0)
+    for row in np.eye(3, dtype=np.float32):
+        env.step(row)
+    assert toy.actions == [2, 3, 4]
+    assert env.act_spec == specs.ActionSpec(3, discrete=True)
+
+
+def test_continuous_actions_are_rescaled_to_the_bounds_and_clipped():
+    low, high = np.array([[-3, 0]], np.float32), np.array([[1, 10]], np.float32)
+    toy = Toy(action_space=spaces.Box(low, high))
+    env = gym_adapter.GymAdapter(toy)
+    assert env.act_spec == specs.ActionSpec(2, discrete=False)
+    env.reset(0)
+    for action in ([-1, -1], [0, 0.5], [1, 1], [-7, 7]):
+        env.step(np.array(action, np.float32))
+    expected = [[-3, 0], [-1, 7.5], [1, 10], [-3, 10]]
+    np.testing.assert_allclose(np.reshape(toy.actions, (4, 2)), expected)
+
+
+@pytest.mark.parametrize(
+    ("observation", "action", "message"),
+    [
+        (spaces.Text(3), None, "Nothing in the observation space"),
+        (spaces.Dict({"mission": spaces.Text(3)}), None, "numeric"),
+        (spaces.Dict({"a": spaces.Dict(SPACES)}), None, "'a' is nested"),
+        (spaces.Tuple([spaces.Discrete(2)]), None, "nested"),
+        (spaces.Dict({"reward": spaces.Discrete(2)}), None, "'reward' is reserved"),
+        (None, spaces.Box(-np.inf, 1, (2,)), "unbounded"),
+        (None, spaces.Box(0, 9, (2,), np.int64), "Box of floats"),
+        (None, spaces.MultiDiscrete([2, 3]), "MultiDiscrete.*not supported"),
+        (None, spaces.MultiBinary(2), "MultiBinary.*not supported"),
+        (None, spaces.Tuple([spaces.Discrete(2)]), "mixed or nested"),
+        (None, spaces.Dict({"a": spaces.Discrete(2)}), "mixed or nested"),
+    ],
+)
+def test_spaces_that_are_not_supported_are_refused(observation, action, message):
+    with pytest.raises(ValueError, match=message):
+        gym_adapter.GymAdapter(Toy(observation, action))
+
+
+# The adapter: steps
+
+
+class Faulty(Toy):
+    """Lets a test replace what a step returns."""
+
+    def __init__(self, observation=None, reward=0.0, **kwargs):
+        box = spaces.Box(-1, 1, (2,), np.float32)
+        image = spaces.Box(0, 255, (2, 2, 3), np.uint8)
+        super().__init__(spaces.Dict({"vector": box, "image": image}), **kwargs)
+        self.change, self.reward = observation or {}, reward
+
+    def step(self, action):
+        sample = {**self.observation_space.sample(), **self.change}
+        sample = {k: v for k, v in sample.items() if v is not None}
+        return sample, self.reward, False, False, {}
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"vector": np.zeros(3)}, r"'vector' has shape \(3,\), expected \(2,\)"),
+        ({"image": np.zeros((3, 2, 3), np.uint8)}, r"'image' .*expected \(2, 2, 3\)"),
+        ({"image": np.zeros((2, 2, 3))}, "'image' is float64, expected uint8"),
+        ({"vector": np.array([0, np.nan])}, r"'vector' holds NaN.*\[ 0. nan\]"),
+        ({"vector": np.array([0, np.inf])}, "'vector' holds NaN or infinity"),
+        ({"vector": None}, "lacks 'vector'"),
+    ],
+)
+def test_observations_that_break_their_space_are_named(fault, message):
+    env = gym_adapter.GymAdapter(Faulty(fault))
+    env.reset(0)
+    with pytest.raises(ValueError, match=message):
+        env.step(actions_of(env, 1)[0])
+
+
+@pytest.mark.parametrize("reward", [np.nan, np.inf])
+def test_a_reward_that_is_not_finite_is_named(reward):
+    env = gym_adapter.GymAdapter(Faulty(reward=reward))
+    env.reset(0)
+    with pytest.raises(ValueError, match=f"reward is {reward}"):
+        env.step(actions_of(env, 1)[0])
+
+
+def test_a_step_of_another_interface_is_named():
+    toy = Toy()
+    toy.step = lambda action: (None, 0.0, False)
+    env = gym_adapter.GymAdapter(toy)
+    env.reset(0)
+    with pytest.raises(ValueError, match="returned 3 values"):
+        env.step(actions_of(env, 1)[0])
+
+
+def episode(env):
+    transitions = [env.reset(0)]
+    while not transitions[-1]["is_last"]:
+        transitions.append(env.step(actions_of(env, 1)[0]))
+    return transitions
+
+
+@pytest.mark.parametrize(
+    ("env", "steps", "terminal"),
+    [
+        (Toy(length=3), 3, True),
+        (Toy(length=9), 4, False),
+        (Toy(length=4), 4, True),  # Both at once: it has ended for real.
+        (ClassicToy(length=3), 3, True),
+        (ClassicToy(length=9), 4, False),
+        (ClassicToy(length=4), 4, True),
+    ],
+)
+def test_terminated_and_truncated_are_told_apart(env, steps, terminal):
+    transitions = episode(gym_adapter.GymAdapter(env))
+    assert len(transitions) == steps + 1
+    assert bool(transitions[-1]["is_terminal"]) is terminal
+
+
+def test_old_gym_environments_equal_new_ones():
+    old, new = (gym_adapter.GymAdapter(cls(length=3)) for cls in (ClassicToy, Toy))
+    for a, b in zip(rollout(old, 20, 5), rollout(new, 20, 5), strict=True):
+        assert all(np.array_equal(a[key], b[key]) for key in b)
+
+
+def test_a_wrapper_that_hides_the_seed_of_an_old_environment_is_seen_through():
+    class Passing:
+        def __init__(self, env):
+            self.env = env
+
+        def __getattr__(self, name):
+            return getattr(self.env, name)
+
+        def reset(self, **kwargs):
+            return self.env.reset(**kwargs)
+
+    env = gym_adapter.GymAdapter(Passing(ClassicToy()))
+    assert np.array_equal(env.reset(3)["image"], env.reset(3)["image"])
+
+
+def test_an_environment_that_cannot_be_seeded_is_warned_of():
+    class Unseeded(ClassicToy):
+        seed = property()  # Reading it raises AttributeError.
+
+    with pytest.warns(UserWarning, match="cannot be seeded"):
+        env = gym_adapter.GymAdapter(Unseeded())
+    env.reset(3)
+
+
+def test_info_is_given_out_as_log_keys():
+    env = gym_adapter.GymAdapter(Toy(length=3), log_info=("success",))
+    assert [float(tran["log_success"]) for tran in episode(env)] == [0, 0, 0, 1]
+
+
+def test_close_reaches_the_environment():
+    toy = Toy()
+    wrappers.TimeLimit(gym_adapter.GymAdapter(toy), 3).close()
+    assert toy.closed
+
+
+def test_environments_of_gym_are_understood():
+    gym = pytest.importorskip("gym")
+    env = gym_adapter.GymAdapter(
+        gym.make("CartPole-v1", disable_env_checker=True, max_episode_steps=7)
+    )
+    assert env.obs_specs == {"vector": specs.ArraySpec((4,), FLOAT32)}
+    assert env.act_spec == specs.ActionSpec(2, discrete=True)
+    assert np.array_equal(env.reset(3)["vector"], env.reset(3)["vector"])
+    left_right = itertools.cycle(np.eye(2, dtype=np.float32))
+    ends = [env.step(next(left_right)) for _ in range(7)]
+    assert [bool(tran["is_last"]) for tran in ends] == [False] * 6 + [True]
+    assert not ends[-1]["is_terminal"]
+
+
+# Wrappers
+
+
+@pytest.mark.parametrize(("frames", "length"), [(3, 3), (99, 4)])
+def test_a_time_limit_ends_without_terminating(frames, length):
+    env = wrappers.TimeLimit(gym_adapter.GymAdapter(Toy(length=9)), frames)
+    for _ in range(2):  # The count begins anew.
+        transitions = episode(env)
+        assert len(transitions) == length + 1
+        assert not transitions[-1]["is_terminal"]
+
+
+def test_a_time_limit_leaves_a_real_end_terminal():
+    env = wrappers.TimeLimit(gym_adapter.GymAdapter(Toy(length=3)), 3)
+    assert episode(env)[-1]["is_terminal"]
+
+
+def test_action_repeat_sums_rewards_and_stops_at_the_end():
+    plain = episode(gym_adapter.GymAdapter(Toy(length=3)))
+    repeated = episode(wrappers.ActionRepeat(gym_adapter.GymAdapter(Toy(length=3)), 2))
+    rewards = [float(tran["reward"]) for tran in plain]
+    assert [float(tran["reward"]) for tran in repeated] == pytest.approx(
+        [0, rewards[1] + rewards[2], rewards[3]]
+    )
+    assert np.array_equal(repeated[1]["image"], plain[2]["image"])
+
+
+@pytest.mark.parametrize("wrapper", [wrappers.TimeLimit, wrappers.ActionRepeat])
+def test_numbers_below_one_are_refused(wrapper):
+    with pytest.raises(ValueError, match="is 0, but must be at least 1"):
+        wrapper(gym_adapter.GymAdapter(Toy()), 0)
+
+
+# MiniGrid
+
+
+def test_minigrid_tasks_show_64x64_pixels_and_take_7_actions():
+    for task in (*minigrid.MINIGRID_3, *minigrid.MULTISKILL):
+        env = minigrid.make(task)
+        assert env.act_spec == specs.ActionSpec(7, discrete=True)
+        assert env.obs_specs == {"image": specs.ArraySpec((64, 64, 3), UINT8)}
+
+
+def test_the_tasks_are_those_of_the_paper():
+    rooms = [core_of(minigrid.make(task)) for task in minigrid.MINIGRID_3]
+    assert [(room.width, room.max_steps) for room in rooms] == [
+        (9, 810),
+        (9, 324),
+        (9, 324),
+    ]
+    assert core_of(minigrid.make(minigrid.MINIGRID_3[0], doorkey_size=8)).width == 8
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        *minigrid.MINIGRID_3,
+        *minigrid.MULTISKILL,
+        minigrid.FOURROOMS_PROC,
+        *minigrid.FOURROOMS_PAIR,
+    ],
+)
+def test_frames_and_rewards_equal_those_of_minigrid_itself(task):
+    from minigrid import wrappers as theirs
+
+    env = minigrid.make(task)
+    reference = theirs.RGBImgPartialObsWrapper(gymnasium.make(task))
+    tran, (observation, _) = env.reset(11), reference.reset(seed=11)
+    rows = gym_spaces.nearest_indices(56, 64)
+    for action in actions_of(env, 100):
+        expected = observation["image"][rows][:, rows]
+        np.testing.assert_array_equal(tran["image"], expected)
+        if tran["is_last"]:
+            tran, (observation, _) = env.reset(12), reference.reset(seed=12)
+        else:
+            tran = env.step(action)
+            observation, reward, *_ = reference.step(int(action.argmax()))
+            assert tran["reward"] == np.float32(reward)
+
+
+def test_the_time_limit_is_100_steps_and_not_terminal():
+    env = minigrid.make("MiniGrid-DoorKey-9x9-v0")
+    done = np.eye(7, dtype=np.float32)[6]
+    env.reset(0)
+    transitions = [env.step(done) for _ in range(100)]
+    assert [i for i, tran in enumerate(transitions) if tran["is_last"]] == [99]
+    assert not any(tran["is_terminal"] for tran in transitions)
+
+
+def core_of(env):
+    """The MiniGrid environment inside of ours."""
+    while isinstance(env, base.Wrapper):
+        env = env.env
+    return env._env.unwrapped
+
+
+def path_to(core, kind):
+    """The shortest actions (turn left, right, forward) onto a cell of that kind."""
+    start = (*(int(c) for c in core.agent_pos), core.agent_dir)
+    queue, seen = [(start, [])], {start}
+    while queue:
+        (x, y, heading), actions = queue.pop(0)
+        dx, dy = ((1, 0), (0, 1), (-1, 0), (0, -1))[heading]
+        ahead = core.grid.get(x + dx, y + dy)
+        if ahead is not None and ahead.type == kind:
+            return [*actions, 2]
+        states = [((x, y, (heading - 1) % 4), 0), ((x, y, (heading + 1) % 4), 1)]
+        if ahead is None:
+            states.append(((x + dx, y + dy, heading), 2))
+        for state, action in states:
+            if state not in seen:
+                seen.add(state)
+                queue.append((state, [*actions, action]))
+    raise AssertionError(f"no way to a cell of kind {kind}")
+
+
+@pytest.mark.parametrize("state_bonus", [False, True])
+@pytest.mark.parametrize("kind", ["goal", "lava"])
+def test_success_is_the_goal_alone_whatever_the_bonus(kind, state_bonus):
+    env = minigrid.make("MiniGrid-LavaCrossingS9N1-v0", state_bonus=state_bonus)
+    env.reset(2)
+    path = path_to(core_of(env), kind)
+    transitions = [env.step(np.eye(7, dtype=np.float32)[a]) for a in path]
+    last = transitions[-1]
+    assert last["is_last"] and last["is_terminal"]
+    expected = 1 - 0.9 * len(path) / 324 if kind == "goal" else 0
+    assert last["reward"] == pytest.approx(expected + state_bonus)  # A new cell: 1.
+    assert [tran["log_success"] for tran in transitions[:-1]] == [0] * (len(path) - 1)
+    assert last["log_success"] == (kind == "goal")
+
+
+def test_the_visits_outlive_the_environment():
+    first, second = (
+        minigrid.make("MiniGrid-Empty-5x5-v0", state_bonus=True) for _ in range(2)
+    )
+    rollout(first, 20, seed=0)
+    second.set_state(first.get_state())
+    assert second.get_state() == first.get_state() != {}
+    assert minigrid.make("MiniGrid-Empty-5x5-v0").get_state() == {}
+
+
+def test_tasks_with_wrappers_of_their_own_keep_them():
+    entry = gymnasium.spec("MiniGrid-Empty-5x5-v0").entry_point
+    gymnasium.register("MiniGrid-Short-v0", entry, max_episode_steps=3)
+    try:
+        env = minigrid.make("MiniGrid-Short-v0")
+        assert set(env.obs_specs) == {"image"}
+        env.reset(0)
+        ends = [env.step(np.eye(7)[0])["is_last"] for _ in range(3)]
+    finally:
+        del gymnasium.registry["MiniGrid-Short-v0"]
+    assert ends == [False, False, True]
+
+
+@pytest.mark.parametrize("library", ["gym", "gymnasium"])
+def test_the_environment_of_the_readme_is_understood(library):
+    make = pytest.importorskip(library).make
+    pixels = gym_minigrid.wrappers.RGBImgPartialObsWrapper
+    env = gym_adapter.GymAdapter(pixels(make("MiniGrid-DoorKey-6x6-v0")))
+    assert env.obs_specs == {
+        "image": specs.ArraySpec((64, 64, 3), UINT8),
+        "direction": specs.ArraySpec((4,), FLOAT32),
+    }
+    expected = minigrid.make("MiniGrid-DoorKey-6x6-v0")
+    for ours, theirs in zip(rollout(env, 9, 1), rollout(expected, 9, 1), strict=True):
+        np.testing.assert_array_equal(ours["image"], theirs["image"])
+
+
+def test_unknown_ids_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="'MiniGrid-DorKey-9x9-v0'.*DoorKey-9x9-v0"):
+        minigrid.make("MiniGrid-DorKey-9x9-v0")
+    with pytest.raises(ValueError, match="must be a MiniGrid"):
+        minigrid.make("~")
+    with pytest.raises(ValueError, match="'CartPool-v1'.*CartPole-v1"):
+        generic.make("CartPool-v1")

@@ -1,0 +1,253 @@
+"""Laws of going on: a run that was stopped is the run that was not.
+
+A recorder of calls takes the agent's place; tests/run/test_runs.py has the real one.
+"""
+
+import collections
+
+import dummies
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from dreamerv2.run import checkpoint, loop, phases, rundir, tasks
+
+pytestmark = pytest.mark.tf
+
+
+@pytest.fixture(autouse=True)
+def recorder(agents):
+    """The agents that were made, newest last."""
+    return agents
+
+
+def run_until_failure(folder, tapes, **settings):
+    with pytest.raises(KeyError, match="the power has failed"):
+        dummies.run(folder, tapes, **settings)
+    tapes.options = [{} for _ in tapes.options]
+
+
+def check_lines(lines):
+    """No step goes back, and no line is there twice."""
+    steps = [line["step"] for line in lines]
+    assert steps == sorted(steps)
+    kinds = [(s, *sorted(line)) for s, line in zip(steps, lines, strict=True)]
+    assert max(collections.Counter(kinds).values()) == 1
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("l2_scale", [0.0, 0.5])
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_resumed_at_a_task_switch_a_run_ends_as_if_never_stopped(
+    tmp_path, repeats, l2_scale, reset
+):
+    settings = {
+        "eval_every": 15,
+        "l2_scale": l2_scale,
+        "num_task_repeats": repeats,
+        "reset_optimizer_on_task_change": reset,
+    }
+    dummies.run(tmp_path / "whole", dummies.Tapes(3), **settings)
+    tapes = dummies.Tapes(3)
+    last_visit = 40 * (repeats - 1)
+    tapes.options[1] = {"fails_at": last_visit + 21}  # snapshots only at switches
+    run_until_failure(tmp_path / "stopped", tapes, **settings)
+    dummies.run(tmp_path / "stopped", tapes, **settings)
+    dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
+
+
+@pytest.mark.parametrize("aside", [False, True])
+@pytest.mark.parametrize("envs", [1, 2])
+@pytest.mark.parametrize("fails_at", [23, 29, 34])
+def test_resumed_in_the_middle_a_run_ends_as_if_never_stopped(
+    tmp_path, envs, fails_at, aside
+):
+    settings = {"checkpoint_every": 10, "eval_every": 10, "envs": envs, "l2_scale": 0.5}
+    settings |= {"eval_replay": 30, "collect_during_update": aside}
+    dummies.run(tmp_path / "whole", dummies.Tapes(2), **settings)
+    tapes = dummies.Tapes(2)
+    tapes.options[1] = {"fails_at": fails_at}
+    run_until_failure(tmp_path / "stopped", tapes, **settings)
+    state, _ = dummies.snapshot(tmp_path / "stopped")
+    assert 60 <= state["step"] < 80
+    check_lines(dummies.run(tmp_path / "stopped", tapes, **settings))
+    dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_weights_moments_and_the_carried_state_are_those_of_the_snapshot(
+    tmp_path, recorder, monkeypatch
+):
+    tapes = dummies.Tapes(1)
+    tapes.options[0] = {"fails_at": 35}
+    run_until_failure(tmp_path, tapes, checkpoint_every=10)
+    _, tensors = dummies.snapshot(tmp_path)
+    seen = []
+    train = dummies.Recorder.train
+
+    def first_train(self, data, state, *, step):
+        seen.append((self.named_state(), state))
+        seen[-1] = {k: v.numpy() for k, v in seen[-1][0].items()}, state
+        return train(self, data, state, step=step)
+
+    monkeypatch.setattr(dummies.Recorder, "train", first_train)
+    dummies.run(tmp_path, tapes, checkpoint_every=10)
+    weights, carried = seen[0]
+    assert weights == {k: v for k, v in tensors.items() if not k.startswith("carry/")}
+    assert weights["model_opt/steps"] == 3
+    assert carried["deter"] == tensors["carry/deter"] != 0
+
+
+def test_stopped_before_the_first_snapshot_a_run_begins_anew(tmp_path):
+    dummies.run(tmp_path / "whole", dummies.Tapes(2))
+    tapes = dummies.Tapes(2)
+    tapes.options[0] = {"fails_at": 35}
+    run_until_failure(tmp_path / "stopped", tapes)
+    lines = dummies.run(tmp_path / "stopped", tapes)
+    check_lines(lines)
+    dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_an_interrupted_run_closes_what_it_opened_and_goes_on(tmp_path, monkeypatch):
+    tapes = dummies.Tapes(1)
+    step = dummies.Walk.step
+
+    def interrupt(self, action):
+        if len(dummies.steps(self.tape)) == 33:
+            raise KeyboardInterrupt
+        return step(self, action)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dummies.Walk, "step", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            dummies.run(tmp_path, tapes, checkpoint_every=10, eval_every=20)
+    assert tapes.train[0][-1] == tapes.eval[0][-1] == ("close",)
+    check_lines(dummies.run(tmp_path, tapes, checkpoint_every=10, eval_every=20))
+
+
+def test_every_failure_on_the_way_is_survived(tmp_path):
+    # Fails again and again, one step later each time, with the memory near its limit.
+    settings = {"checkpoint_every": 6, "replay__capacity": 40, "steps": 60}
+    tapes = dummies.Tapes(1)
+    for steps in range(30, 600, 19):
+        tapes.options[0] = {"fails_at": steps}
+        try:
+            dummies.run(tmp_path, tapes, **settings)
+            break
+        except KeyError:
+            pass
+    assert dummies.snapshot(tmp_path)[0]["step"] == 60
+    lines = dummies.read(tmp_path)
+    check_lines(lines)
+    assert lines[-1]["loaded_steps"] <= 48
+    # On the disk is what is held, and what rows of the next batch still need.
+    paths = (tmp_path / rundir.REPLAY).glob("*.npz")
+    replay = dummies.snapshot(tmp_path)[0]["replay"]
+    assert {path.name for path in paths} == {*replay["held"], *replay["in_use"]}
+
+
+def test_a_finished_run_says_so_and_does_nothing(tmp_path, capsys, recorder):
+    lines = dummies.run(tmp_path, dummies.Tapes(1))
+    capsys.readouterr()
+    tapes = dummies.Tapes(1)
+    assert dummies.run(tmp_path, tapes) == lines
+    assert f"The run in {tmp_path} is finished, at step 40." in capsys.readouterr().out
+    assert tapes.train == [[]]
+    assert len(recorder) == 1
+
+
+def test_going_on_is_told(tmp_path, capsys):
+    tapes = dummies.Tapes(2)
+    tapes.options[1] = {"fails_at": 3}
+    run_until_failure(tmp_path, tapes)
+    capsys.readouterr()
+    dummies.run(tmp_path, tapes)
+    wanted = "Going on from step 40, phase 2 of 2, task walk1."
+    assert wanted in capsys.readouterr().out
+
+
+def test_another_configuration_is_refused_before_anything_is_made(tmp_path):
+    dummies.run(tmp_path, dummies.Tapes(1))
+    tapes = dummies.Tapes(1)
+    with pytest.raises(rundir.RunDirError, match="seed: 0 there, 1 now"):
+        dummies.run(tmp_path, tapes, seed=1)
+    assert tapes.train == [[]]
+
+
+def test_overwrite_begins_anew(tmp_path):
+    dummies.run(tmp_path / "fresh", dummies.Tapes(1), seed=1)
+    dummies.run(tmp_path / "over", dummies.Tapes(1), seed=0)
+    lines = dummies.run(tmp_path / "over", dummies.Tapes(1), seed=1, overwrite=True)
+    check_lines(lines)
+    dummies.assert_same_end(tmp_path / "fresh", tmp_path / "over")
+
+
+def test_resume_prolongs_a_run(tmp_path):
+    tapes = dummies.Tapes(1)
+    dummies.run(tmp_path, tapes, steps=40)
+    lines = dummies.run(tmp_path, tapes, steps=60, resume=True)
+    assert len(dummies.steps(tapes.train[0])) == 60
+    check_lines(lines)
+    assert dummies.snapshot(tmp_path)[0]["step"] == 60
+
+
+def test_a_run_whose_replay_was_deleted_cannot_be_prolonged(tmp_path):
+    dummies.run(tmp_path, dummies.Tapes(1), steps=40, del_exp_replay=True)
+    with pytest.raises(ValueError, match="Was the folder deleted"):
+        dummies.run(tmp_path, dummies.Tapes(1), steps=60, resume=True)
+    assert dummies.snapshot(tmp_path)[0]["step"] == 40
+
+
+def test_a_snapshot_of_other_sizes_is_refused(tmp_path, monkeypatch):
+    dummies.run(tmp_path, dummies.Tapes(1), steps=40)
+    monkeypatch.setattr(
+        dummies.Recorder,
+        "named_state",
+        lambda self: {"weight": tf.Variable(np.zeros(3, np.float32))},
+    )
+    with pytest.raises(checkpoint.CheckpointError, match="different configurations"):
+        dummies.run(tmp_path, dummies.Tapes(1), steps=60, resume=True)
+
+
+def test_what_outlives_an_episode_of_an_environment_is_resumed(tmp_path):
+    class Counting(dummies.Walk):
+        """Its reward is the number of steps ever taken."""
+
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.total = 0
+
+        def step(self, action):
+            observation, _, *rest = super().step(action)
+            self.total += 1
+            return observation, float(self.total), *rest
+
+        def get_state(self):
+            return {"total": self.total}
+
+        def set_state(self, state):
+            self.total = state["total"]
+
+    def task(name, tape, fails_at=None):
+        def make():
+            env = Counting(0, tape, fails_at=fails_at)
+            return dummies.gym_adapter.GymAdapter(env, keeper=env)
+
+        return tasks.Task(name, make, None)
+
+    config = dummies.configure(tmp_path, num_task_repeats=2, checkpoint_every=10)
+    schedule = phases.Schedule([40, 40], 2)
+    tapes = [], []
+    with pytest.raises(KeyError):
+        loop.train(
+            [task("a", tapes[0], fails_at=65), task("b", tapes[1])], schedule, config
+        )
+    assert dummies.snapshot(tmp_path)[0]["step"] == 100
+    loop.train([task("a", tapes[0]), task("b", tapes[1])], schedule, config)
+    rewards = {}
+    for path in sorted((tmp_path / rundir.REPLAY).glob("*.npz")):
+        task_number = int(path.name.split("task")[1][0])
+        new = np.load(path)["reward"][1:].tolist()
+        rewards.setdefault(task_number, []).extend(new)
+    for values in rewards.values():
+        assert values == sorted(set(values))  # the count never begins anew
+        assert values[-1] > 70

@@ -1,0 +1,219 @@
+"""Laws of a run's folder: nothing is lost by accident, every refusal says why."""
+
+import errno
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from common import config as config_lib
+from dreamerv2 import settings
+from dreamerv2.run import rundir
+
+
+@pytest.fixture
+def config(tmp_path):
+    return settings.defaults.update(logdir=str(tmp_path / "logs"), tag="run")
+
+
+def contents(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def make_run(config):
+    """A folder in which a run has left something of every kind, and a stranger."""
+    folder = rundir.prepare(config)
+    for name in (rundir.REPLAY, rundir.CHECKPOINTS, rundir.TENSORBOARD):
+        (folder / name).mkdir()
+        (folder / name / "file").write_text(name)
+    for name in (rundir.METRICS, rundir.WANDB_ID, "notes.txt"):
+        (folder / name).write_text(name)
+    rundir.save_tasks(folder, "train_minigrid", ["a", "b"])
+    return folder
+
+
+def test_the_folder_is_the_logdir_with_the_tag(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = settings.defaults.update(logdir="~/logs")
+    assert rundir.path_of(config) == tmp_path / "logs"
+    assert rundir.path_of(config.update(tag="a")) == tmp_path / "logs" / "a"
+
+
+def test_preparing_makes_the_folder_and_saves_the_configuration(config, tmp_path):
+    folder = rundir.prepare(config)
+    assert folder == tmp_path / "logs" / "run"
+    assert contents(folder) == [rundir.CONFIG]
+    assert config_lib.Config.read(folder / rundir.CONFIG) == config
+
+
+def test_the_same_configuration_goes_on(config):
+    folder = make_run(config)
+    before = contents(folder)
+    assert rundir.prepare(config) == folder
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"del_exp_replay": True},
+        {"envs_parallel": "thread"},
+        {"devices": 2},
+        {"wandb.mode": "disabled"},
+        {"wandb.group": "other"},
+    ],
+)
+def test_where_and_how_a_run_takes_place_may_change(config, change):
+    folder = make_run(config)
+    assert rundir.prepare(config.update(change)) == folder
+
+
+def test_another_configuration_is_refused_and_the_keys_are_named(config):
+    folder = make_run(config)
+    before = contents(folder)
+    other = config.update({"seed": 3, "rssm.deter": 8, "wandb.group": "x"})
+    with pytest.raises(rundir.RunDirError) as error:
+        rundir.prepare(other)
+    message = str(error.value)
+    assert "seed: 0 there, 3 now" in message
+    assert "rssm.deter: 1024 there, 8 now" in message
+    assert "wandb" not in message
+    assert all(way in message for way in ("--resume", "--overwrite", "--tag"))
+    assert contents(folder) == before
+    assert config_lib.Config.read(folder / rundir.CONFIG) == config
+
+
+def test_a_key_that_came_later_is_named_too(config):
+    folder = make_run(config)
+    path = folder / rundir.CONFIG
+    path.write_text(path.read_text().replace("unroll: false\n", ""))
+    with pytest.raises(rundir.RunDirError, match="unroll: None there, False now"):
+        rundir.prepare(config)
+
+
+def test_a_run_that_failed_before_its_first_line_stands_in_nobodys_way(config):
+    folder = rundir.prepare(config.update({"rssm.act": "mistyped"}))
+    (folder / rundir.METRICS).touch()
+    (folder / rundir.REPLAY).mkdir()
+    assert rundir.prepare(config) == folder
+    assert config_lib.Config.read(folder / rundir.CONFIG) == config
+
+
+@pytest.mark.parametrize("name", [rundir.METRICS, rundir.CHECKPOINTS])
+def test_metrics_or_snapshots_make_a_run(config, name):
+    folder = make_run(config)
+    for other in {rundir.METRICS, rundir.CHECKPOINTS} - {name}:
+        rundir._delete(folder / other)
+    with pytest.raises(rundir.RunDirError):
+        rundir.prepare(config.update(seed=3))
+
+
+def test_resume_goes_on_under_the_new_configuration(config):
+    folder = make_run(config)
+    before = contents(folder)
+    other = config.update(seed=3)
+    assert rundir.prepare(other.update(resume=True)) == folder
+    assert contents(folder) == before
+    assert rundir.prepare(other) == folder  # the word is needed once
+    with pytest.raises(rundir.RunDirError, match="seed"):
+        rundir.prepare(config)
+
+
+def test_overwrite_deletes_the_run_and_nothing_else(config):
+    folder = make_run(config)
+    other = config.update(seed=3)
+    assert rundir.prepare(other.update(overwrite=True)) == folder
+    assert contents(folder) == [rundir.CONFIG, "notes.txt"]
+    assert config_lib.Config.read(folder / rundir.CONFIG) == other
+
+
+def test_a_run_without_a_snapshot_keeps_its_identity_and_no_data(config):
+    folder = make_run(config)
+    rundir.forget_unsaved(folder)
+    left = {
+        rundir.CONFIG,
+        rundir.TASKS,
+        rundir.CHECKPOINTS,
+        rundir.WANDB_ID,
+        "notes.txt",
+    }
+    assert set(contents(folder)) == left
+
+
+def test_a_foreign_file_in_place_of_the_configuration_is_refused(config):
+    folder = make_run(config)
+    (folder / rundir.CONFIG).write_text("a: [1\n")
+    with pytest.raises(config_lib.ConfigError, match="Cannot read"):
+        rundir.prepare(config)
+
+
+# Disks.
+
+
+def test_a_file_in_place_of_the_folder_is_refused(config, tmp_path):
+    (tmp_path / "logs").write_text("I am here already.")
+    with pytest.raises(rundir.RunDirError) as error:
+        rundir.prepare(config)
+    message = str(error.value)
+    assert str(tmp_path / "logs" / "run") in message
+    assert "--logdir" in message
+    assert (tmp_path / "logs").read_text() == "I am here already."
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(errno.EROFS, "Read-only file system"), (errno.ENOSPC, "No space left")],
+)
+def test_a_disk_that_takes_nothing_is_noticed_at_once(
+    config, monkeypatch, number, reason
+):
+    folder = make_run(config)
+    before = contents(folder)
+
+    def refuse(self, content):
+        raise OSError(number, reason)
+
+    monkeypatch.setattr(pathlib.Path, "write_bytes", refuse)
+    with pytest.raises(rundir.RunDirError, match=f"{reason}.*--logdir"):
+        rundir.prepare(config.update(overwrite=True))
+    assert contents(folder) == before
+
+
+def test_a_second_process_is_refused_as_long_as_the_first_one_lives(tmp_path):
+    script = (
+        "import pathlib, sys; from dreamerv2.run import rundir\n"
+        f"with rundir.locked(pathlib.Path({str(tmp_path)!r})):\n"
+        "    print('mine', flush=True); sys.stdin.read()"
+    )
+    root = pathlib.Path(rundir.__file__).resolve().parents[2]
+    with subprocess.Popen(
+        [sys.executable, "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=root,
+        text=True,
+    ) as other:
+        assert other.stdout.readline() == "mine\n"
+        with pytest.raises(rundir.RunDirError, match=f"process {other.pid}"):
+            with rundir.locked(tmp_path):
+                raise AssertionError("The folder was locked twice.")
+        other.kill()
+    with rundir.locked(tmp_path):  # a dead process holds nothing
+        assert (tmp_path / rundir.LOCK).read_text() == str(os.getpid())
+
+
+def test_a_precision_that_the_machine_chooses_is_no_other_configuration(config):
+    make_run(config.update(precision="16"))
+    rundir.check_same(config.update(precision="auto"))
+    with pytest.raises(rundir.RunDirError, match="precision: '16' there, '32' now"):
+        rundir.check_same(config.update(precision="32"))
+
+
+def test_a_lock_is_seen_from_outside_and_ends_with_its_holder(config):
+    folder = rundir.path_of(config)
+    assert not rundir.is_locked(folder)
+    with rundir.locked(folder):
+        assert rundir.is_locked(folder)
+    assert not rundir.is_locked(folder)
