@@ -8,7 +8,6 @@ import sys
 import fake_runs
 import pytest
 
-import common
 from dreamerv2.report import __main__ as report
 from dreamerv2.report import published, writer
 from dreamerv2.report import text as text_lib
@@ -242,9 +241,12 @@ def test_without_matplotlib_the_tables_are_written_and_the_way_out_is_named(
 ):
     add(tmp_path, "a_s0")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for name in ("drawing", "report_figures"):
-        monkeypatch.delitem(sys.modules, f"common.{name}", raising=False)
-        monkeypatch.delattr(common, name, raising=False)
+    for package, name in (
+        ("common.curves", "drawing"),
+        ("dreamerv2.report", "figures"),
+    ):
+        monkeypatch.delitem(sys.modules, f"{package}.{name}", raising=False)
+        monkeypatch.delattr(f"{package}.{name}", raising=False)
     text, _ = write(tmp_path)
     assert "performance" in text and "![" not in text
     assert "pip install -e '.[plot]'" in caplog.text
