@@ -1,0 +1,100 @@
+"""A user's own parts, found by name: `plugins: [module]` and `module:Name`.
+
+Wherever a setting names a part (a retention, a behaviour, an optimiser, ...), it may
+name one of ours, one that a module of `plugins` has added to the table of ours, or any
+other as `module:Name`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pathlib
+import sys
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
+
+from common.config import coerce
+
+T = TypeVar("T")
+
+
+def load(modules: Sequence[str]) -> None:
+    """Imports a user's modules, which may add their parts to our tables.
+
+    Args:
+      modules: Dotted names, or paths of files that end in `.py`. Each is imported once
+        in a process.
+
+    Raises:
+      ConfigError: If one is not there, or fails while it is imported.
+    """
+    for name in modules:
+        _import("plugins", name)
+
+
+def choose(key: str, name: str, known: Mapping[str, T]) -> T:
+    """Returns the part that a setting names.
+
+    Args:
+      key: The setting, for the message.
+      name: A key of `known`, or `module:Name` (a path that ends in `.py` is a module
+        too).
+      known: Our parts by name.
+
+    Raises:
+      ConfigError: If there is no such part; the message names the nearest.
+    """
+    if name in known:
+        return known[name]
+    if ":" not in name:
+        raise coerce.ConfigError(
+            f"Unknown {key} {name!r}; choose from {sorted(known)}, or give your own as "
+            f"module:Name.{_hint(name, known)}"
+        )
+    module_name, _, attribute = name.rpartition(":")
+    module = _import(key, module_name)
+    if not hasattr(module, attribute):
+        raise coerce.ConfigError(
+            f"{key} is {name!r}, but {module_name} has no {attribute!r}."
+            f"{_hint(attribute, dir(module))}"
+        )
+    return getattr(module, attribute)
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest known name, if one is near."""
+    near = coerce.nearest(name, known, limit=1)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def _import(key: str, name: str) -> types.ModuleType:
+    try:
+        if name.endswith(".py"):
+            return _import_file(pathlib.Path(name).expanduser().resolve())
+        return importlib.import_module(name)
+    except Exception as error:  # whatever a user's module raises while it is imported
+        raise coerce.ConfigError(
+            f"{key} names the module {name!r}, which cannot be imported "
+            f"({type(error).__name__}: {error}). Give a module that Python finds from "
+            "here, such as one on PYTHONPATH, or the path of a file that ends in .py."
+        ) from error
+
+
+def _import_file(path: pathlib.Path) -> types.ModuleType:
+    """Imports a file under its own name, once."""
+    known = sys.modules.get(path.stem)
+    if known is not None and getattr(known, "__file__", None) == str(path):
+        return known
+    if known is not None:
+        raise ImportError(f"another module is called {path.stem}; rename the file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # before it runs, so that it can be pickled
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[path.stem]
+        raise
+    return module

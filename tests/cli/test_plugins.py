@@ -1,0 +1,62 @@
+"""Laws of how a user's own parts are found."""
+
+import sys
+
+import pytest
+
+from common import config as config_lib
+from common.config import plugins
+
+KNOWN = {"fifo": 1, "reservoir": 2}
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Writes a module of the given text; it is forgotten afterwards."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(name, text):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        (tmp_path / f"{name}.py").write_text(text)
+        return tmp_path / f"{name}.py"
+
+    return write
+
+
+def test_a_name_of_ours_is_taken_from_the_table():
+    assert plugins.choose("replay.retention", "fifo", KNOWN) == 1
+
+
+def test_a_part_is_found_by_module_or_file_and_name(module):
+    path = module("own_parts", "PART = 3\n")
+    for name in ("own_parts:PART", f"{path}:PART"):
+        assert plugins.choose("replay.retention", name, KNOWN) == 3
+
+
+def test_a_module_of_plugins_is_imported_once_whichever_way_it_is_named(module):
+    path = module(
+        "own_counter", "import sys\nsys.imported = getattr(sys, 'imported', 0) + 1\n"
+    )
+    try:
+        plugins.load([str(path), "own_counter", str(path)])
+        assert sys.imported == 1
+    finally:
+        del sys.imported
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("fifi", r"Unknown replay.retention 'fifi'.*fifo"),
+        ("nowhere_at_all:Part", "nowhere_at_all.*cannot be imported"),
+        ("own_broken:Part", r"own_broken.*ZeroDivisionError"),
+        ("own_whole:Prat", "has no 'Prat'.*Part"),
+        ("json.py:Part", "another module is called json|cannot be imported"),
+    ],
+)
+def test_what_is_not_there_is_named_with_the_way_out(module, name, message):
+    module("own_broken", "1 / 0\n")
+    module("own_whole", "Part = 1\n")
+    with pytest.raises(config_lib.ConfigError, match=message):
+        plugins.choose("replay.retention", name, KNOWN)
+    assert "own_broken" not in sys.modules
