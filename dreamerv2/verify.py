@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from common import config as config_lib
 from common import specs
-from common.compute import devices, onehots
+from common.compute import devices
 from common.nets import coders
 from dreamerv2 import settings as settings_lib
 from dreamerv2.algorithm import agent as agent_lib
@@ -238,23 +238,22 @@ def _behaviour(
     task, model = agent.task, agent.model
     actor, critic = task.actor.named_weights(), task.critic.named_weights()
     with tf.GradientTape(persistent=True) as tape:
-        plan, metrics = task.plan(
+        imagined, metrics = task.imagine(
             model,
             outputs.post,
             data["is_terminal"],
             lambda trajectory: (model.reward(trajectory.feat), {}),
             None,
         )
-        actor_loss, more = task.actor_loss(plan, coefficients)
+        actor_loss, more = task.actor_loss(imagined, coefficients)
         metrics.update(more)
-        critic_loss, more = task.critic_loss(plan)
+        critic_loss, more = task.critic_loss(imagined)
         metrics.update(more)
-    trajectory = plan.trajectory
+    trajectory = imagined.trajectory
     results = {f"imagine/{k}": v for k, v in trajectory._asdict().items()}
-    size = model.rssm.stoch_size
-    results["imagine/feat"] = onehots.expand(trajectory.feat, size)
+    results["imagine/feat"] = trajectory.feat.to_tensor()
     results["imagine/reward"] = model.reward(trajectory.feat)
-    results["behaviour/target"] = plan.target
+    results["behaviour/target"] = imagined.target
     results["behaviour/actor_loss"] = actor_loss
     results["behaviour/critic_loss"] = critic_loss
     results.update({f"behaviour/metrics/{k}": v for k, v in metrics.items()})
@@ -267,10 +266,10 @@ def _behaviour(
             results[f"behaviour/grad/{part}/{name}"] = grad
     if isinstance(agent.expl, explore.Plan2Explore):
         # The whole exploration reward along the exploring actor's own trajectory.
-        plan, _ = agent.expl.plan(
+        imagined, _ = agent.expl.imagine(
             model, outputs.post, data["is_terminal"], agent.expl.reward, None
         )
-        reward, _ = agent.expl.reward(plan.trajectory)
+        reward, _ = agent.expl.reward(imagined.trajectory)
         results["p2e/intrinsic_reward"] = reward
     return results
 

@@ -90,14 +90,11 @@ def overflow(devices: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
     settings = {"opt": "sgd", "lr": 1.0, "eps": 0.0, "clip": 0.0, "wd": 0.0}
     with shared.scope():
         weights = {"w": tf.Variable(2.0)}
-        opt = optim.Optimizer("x", weights, scale_loss=True, **settings)
+        scale = optim.LossScale(tf.float16)
+        opt = optim.Optimizer("x", weights, loss_scale=scale, **settings)
 
     def step(data: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, dict]:
-        with tf.GradientTape() as tape:
-            tape.watch(opt.weights)
-            loss = tf.reduce_mean(data * opt.weights[0])
-            scaled = opt.scaled(loss)
-        return state, opt.apply(loss, tape.gradient(scaled, opt.weights))
+        return opt.minimize(lambda: (tf.reduce_mean(data * opt.weights[0]), state))
 
     graph = tf.function(shared.spread(step), autograph=False)
     for row in (np.inf, 3.0):

@@ -1,13 +1,35 @@
-"""Loops over time, also such as multiply with the same matrices at every step."""
+"""Loops over time, also such whose layers get their gradients after the loop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import contextvars
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import tensorflow as tf
 
-Multiply = Callable[[str, tf.Tensor], tf.Tensor]
+from common.compute import onehots
+
+Product = Callable[[Any], tf.Tensor]
+
+# How the products of some layers are computed while the body of a loop is traced.
+_swapped: contextvars.ContextVar[Mapping[Layer, Product]] = contextvars.ContextVar(
+    "swapped", default=types.MappingProxyType({})
+)
+
+
+class Layer(Protocol):
+    """A layer that multiplies its input with one matrix, by calling `product`."""
+
+    def matrix(self, dtype: tf.DType) -> tf.Tensor:
+        """Returns the matrix [I, O]."""
+
+
+def product(layer: Layer, x: tf.Tensor | onehots.Latents) -> tf.Tensor:
+    """Returns the product [B, O] of x [B, I] and the matrix of a layer."""
+    swapped = _swapped.get().get(layer)
+    return swapped(x) if swapped else onehots.matmul(x, layer.matrix(x.dtype))
 
 
 def scan(
@@ -45,14 +67,15 @@ def scan(
 
 
 def lifted(
-    step: Callable[[Any, Any, Multiply], Any],
+    step: Callable[[Any, Any], Any],
     inputs: Any,
     state: Any,
-    kernels: Mapping[str, tf.Tensor],
+    layers: Sequence[Layer],
     *,
+    dtype: tf.DType,
     unroll: bool = False,
 ) -> Any:
-    """Runs `scan` and takes the gradients of matrices once, after the loop.
+    """Runs `scan` and takes the gradients of the layers' matrices after the loop.
 
     Differentiating a loop multiplies and adds up a whole matrix at each of its steps:
     with few rows that costs more than all else in the loop. Here the loop only keeps,
@@ -60,12 +83,11 @@ def lifted(
     then gives dL/dW = sum_t x_t^T dL/dy_t.
 
     Args:
-      step: Graph function of a state [B, ...], one slice of the inputs and a function
-        `multiply`; returns the next state. `multiply(name, x)` is x [B, I] times the
-        matrix of that name, and each matrix is used once a step.
+      step: As in `scan`, for states [B, ...]; calls each of the layers once.
       inputs: Nest of tensors [T, ...] with T known when traced.
       state: Nest of tensors [B, ...], the state before the first step.
-      kernels: Matrices [I, O] by name.
+      layers: Those whose products are taken out of the way back.
+      dtype: Type that they compute in.
       unroll: Whether to write the loop out in Python.
 
     Returns:
@@ -73,26 +95,34 @@ def lifted(
     """
     length = tf.nest.flatten(inputs)[0].shape[0]
     rows = tf.nest.flatten(state)[0].shape[0]
-    seen: dict[str, tf.Tensor] = {}  # x of all steps [T, B, I], filled after the loop
-    taps = {
-        name: _tap(kernel, [length, rows], lambda name=name: seen[name])
-        for name, kernel in kernels.items()
-    }
-    products = {name: _product(kernel) for name, kernel in kernels.items()}
+    kernels = [layer.matrix(dtype) for layer in layers]
+    seen: list[tf.Tensor] = []  # x of all steps [T, B, I], filled after the loop
+    taps = [
+        _tap(kernel, [length, rows], lambda i=i: seen[i])
+        for i, kernel in enumerate(kernels)
+    ]
+    products = [_product(kernel) for kernel in kernels]
 
     def body(carry: tuple, now: tuple) -> tuple:
         now, tapped = now
-        used = {}
+        used: list[tf.Tensor | None] = [None] * len(layers)
 
-        def multiply(name: str, x: tf.Tensor) -> tf.Tensor:
-            used[name] = x
-            return products[name](x, tapped[name])
+        def multiply(i: int, x: tf.Tensor | onehots.Latents) -> tf.Tensor:
+            if used[i] is not None:
+                raise ValueError(f"{layers[i]} is called twice in a step of a loop.")
+            used[i] = tf.convert_to_tensor(x)
+            return products[i](used[i], tapped[i])
 
-        return step(carry[0], now, multiply), used
+        swaps = {layer: lambda x, i=i: multiply(i, x) for i, layer in enumerate(layers)}
+        token = _swapped.set(swaps)
+        try:
+            return step(carry[0], now), used
+        finally:
+            _swapped.reset(token)
 
-    blank = {k: tf.zeros([rows, w.shape[0]], w.dtype) for k, w in kernels.items()}
+    blank = [tf.zeros([rows, kernel.shape[0]], kernel.dtype) for kernel in kernels]
     states, used = scan(body, (inputs, taps), (state, blank), unroll=unroll)
-    seen.update(used)
+    seen.extend(used)
     return states
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common.compute import chunks
-from common.nets import convolutions, dists, heads
+from common.compute import chunks, graphs, onehots
+from common.nets import convolutions, dists, heads, optim
 from common.nets import layers as nn
 
 _PIECE = 100  # images that are decoded at a time
@@ -157,13 +157,32 @@ class Decoder(nn.Module):
         cnn_depth: int,
         cnn_kernels: Sequence[int],
         mlp_layers: Sequence[int],
+        scales: Mapping[str, float] | None = None,
+        loss_scale: optim.LossScale | None = None,
     ):
         """Builds the layers for the observations that the expressions match.
+
+        Args:
+          rng: Source of the initial weights.
+          inputs: F, size of the features.
+          shapes: Shape of each observation.
+          cnn_keys: See `select_keys`.
+          mlp_keys: See `select_keys`.
+          act: Activation of all layers but the last.
+          norm: none or layer.
+          cnn_depth: Channels of the last convolution but one, doubled by each before.
+          cnn_kernels: Side of each convolution's kernel.
+          mlp_layers: Units of each dense layer.
+          scales: Weights of observations in the loss, where not 1.
+          loss_scale: What the loss will be multiplied with before it is differentiated;
+            None for 1.
 
         Raises:
           ValueError: If the kernels do not end at the images' size.
         """
         super().__init__()
+        self._scales = scales or {}
+        self._loss_scale = loss_scale or optim.LossScale(tf.float32)
         self.cnn_keys, self.mlp_keys = select_keys(shapes, cnn_keys, mlp_keys)
         self._convs, self._denses, self._outs = [], [], {}
         if self.cnn_keys:
@@ -178,30 +197,28 @@ class Decoder(nn.Module):
                 layer = heads.DistLayer(rng, inputs, shapes[key], "mse")
                 self._outs[key] = self.add(f"dense_{key}", layer)
 
-    def __call__(self, feat: tf.Tensor) -> dict[str, Any]:
+    def __call__(self, feat: tf.Tensor | onehots.Latents) -> dict[str, Any]:
         """Returns a distribution [..., *shape] by key, given features [..., F]."""
+        feat = tf.convert_to_tensor(feat)
         return self._draw(feat, self._start(feat))
 
     def loss(
-        self,
-        feat: tf.Tensor,
-        data: Mapping[str, tf.Tensor],
-        scales: Mapping[str, float],
-        loss_scale: tf.Tensor | float,
+        self, feat: onehots.Latents, data: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Judges what is decoded, a few images at a time to save memory.
 
         Args:
-          feat: Features [N, F].
-          data: Observations [N, ...] by key, images as the encoder takes them.
-          scales: Weights of the keys in the loss, where not 1.
-          loss_scale: See `pieces.mean`.
+          feat: Features [B, T, F].
+          data: Observations [B, T, ...] by key, images as the encoder takes them.
 
         Returns:
-          The mean negative log-likelihood, and log-likelihoods [N] by key, which take
+          The scaled mean [] of -ln p(data | feat), and ln p [B, T] by key, which take
           no gradient.
         """
         keys = [*self.cnn_keys, *self.mlp_keys]
+        lead = feat.shape[:-1]
+        feat = tf.convert_to_tensor(feat.merge_axes())  # [B, T, F] -> [N, F]
+        data = graphs.flatten_time({key: data[key] for key in keys})
 
         def judge(inputs: Any, data: Mapping[str, tf.Tensor]) -> chunks.Rows:
             dists = self._draw(*inputs)
@@ -212,17 +229,18 @@ class Decoder(nn.Module):
 
         # What draws starts multiplies large matrices, best by all features at once.
         layers = [self._convin, self._convs[0]] if self.cnn_keys else []
-        apart = {w.ref() for layer in layers for w in layer.named_weights().values()}
+        early = {w.ref() for layer in layers for w in layer.named_weights().values()}
         weights = self.named_weights().values()
-        return chunks.mean(
+        loss, log_probs = chunks.mean(
             judge,
             (feat, self._start(feat)),
-            {key: data[key] for key in keys},
-            [weight for weight in weights if weight.ref() not in apart],
-            scales={key: -scales.get(key, 1.0) for key in keys},
+            data,
+            [weight for weight in weights if weight.ref() not in early],
+            scales={key: -self._scales.get(key, 1.0) for key in keys},
             most=_PIECE,
-            loss_scale=loss_scale,
+            loss_scale=self._loss_scale.value,
         )
+        return loss, {key: tf.reshape(v, lead) for key, v in log_probs.items()}
 
     def _start(self, feat: tf.Tensor) -> list[tf.Tensor]:
         """Returns what images grow from, [N, h, w, C], if there are any."""

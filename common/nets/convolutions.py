@@ -52,7 +52,7 @@ def _conv_of_bytes(images: tf.Tensor, kernel: tf.Tensor) -> tuple:
 
     def gradient(upstream: tf.Tensor) -> tuple[None, tf.Tensor]:
         # Not before it is needed, and not the tensor of the way there.
-        again = scale(graphs.after(upstream, images), kernel.dtype)
+        again = scale(graphs.not_before(upstream, images), kernel.dtype)
         slope = tf.raw_ops.Conv2DBackpropFilter(
             input=again,
             filter_sizes=kernel.shape,

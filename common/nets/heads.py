@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from common.compute import onehots
+from common.compute import graphs, onehots
 from common.nets import dists
 from common.nets import layers as nn
 
@@ -105,11 +105,43 @@ class MLP(nn.Module):
             inputs = units
         self._out = self.add("out", DistLayer(rng, inputs, shape, dist, min_std))
 
-    def __call__(self, x: tf.Tensor | onehots.Sparse) -> Any:
+    def __call__(self, x: tf.Tensor | onehots.Latents) -> Any:
         """Returns the distribution given features [..., inputs]."""
         for layer in self._layers:
             x = layer(x)
         return self._out(x)
+
+
+class Head(MLP):
+    """An MLP that predicts a scalar of the data, with its part of a model's loss."""
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        inputs: int,
+        key: str,
+        *,
+        scale: float = 1.0,
+        **sizes: Any,
+    ):
+        """Builds the network.
+
+        Args:
+          rng: Source of the initial weights.
+          inputs: Size of the features.
+          key: What it predicts, a key of the data.
+          scale: Weight of its loss.
+          **sizes: See `MLP`.
+        """
+        super().__init__(rng, inputs, (), **sizes)
+        self._key, self._scale = key, scale
+
+    def loss(
+        self, feat: onehots.Latents, data: Mapping[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Returns the scaled mean [] of -ln p(data | feat), and ln p [...] by key."""
+        log_prob = self(feat).log_prob(data[self._key])
+        return -self._scale * tf.reduce_mean(log_prob), {self._key: log_prob}
 
 
 class EnsembleMLP(nn.Module):
@@ -147,17 +179,41 @@ class EnsembleMLP(nn.Module):
             inputs = units
         self._out = self.add("out/out", _EnsembleDense(rng, count, inputs, size))
 
-    def __call__(self, x: tf.Tensor | onehots.Sparse) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor | onehots.Latents) -> tf.Tensor:
         """Returns means [N, ..., size] in float32, one for each of the N networks."""
         return tf.stack(self.members(x))
 
-    def members(self, x: tf.Tensor | onehots.Sparse) -> list[tf.Tensor]:
+    def disagreement(self, x: onehots.Latents) -> tf.Tensor:
+        """Returns the standard deviation over members, averaged over outputs.
+
+        Slice by slice of the first axis: all predictions at once are half a gigabyte.
+
+        Args:
+          x: [T, ..., inputs].
+
+        Returns:
+          [T, ...] in float32 (Sekar et al. 2020, equation 1, with deviations).
+        """
+        return tf.map_fn(
+            lambda parts: _deviation(*self.members(x.of(parts))),
+            x.parts,
+            parallel_iterations=1,
+            fn_output_signature=tf.float32,
+        )
+
+    def members(self, x: tf.Tensor | onehots.Latents) -> list[tf.Tensor]:
         """Returns the mean [..., size] in float32 of each network."""
         batch = x.shape[:-1]
         xs = [onehots.merge_axes(x)] * self._count
         for layer in (*self._layers, self._out):
             xs = layer(xs)
         return [tf.reshape(tf.cast(x, tf.float32), [*batch, x.shape[-1]]) for x in xs]
+
+
+@graphs.fused
+def _deviation(*predictions: tf.Tensor) -> tf.Tensor:
+    """Returns the mean standard deviation [...] of predictions [..., size]."""
+    return tf.reduce_mean(tf.math.reduce_std(tf.stack(predictions), 0), -1)
 
 
 class _EnsembleDense(nn.Module):
@@ -186,7 +242,7 @@ class _EnsembleDense(nn.Module):
         if self._norm:
             self.add("norm", self._norm)
 
-    def __call__(self, xs: Sequence[tf.Tensor | onehots.Sparse]) -> list[tf.Tensor]:
+    def __call__(self, xs: Sequence[tf.Tensor | onehots.Latents]) -> list[tf.Tensor]:
         dtype = xs[0].dtype
         kernels = tf.unstack(tf.cast(self._kernel, dtype))
         biases = tf.unstack(tf.cast(self._bias, dtype))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from common.compute import graphs, onehots
+from common.compute import graphs, onehots, scans
 
 _EPSILON = 1e-3  # of layer norm
 _UPDATE_BIAS = -1.0  # of gated recurrent units
@@ -146,22 +146,60 @@ class Dense(Layer):
         """Draws a kernel [inputs, size]."""
         super().__init__(rng, [inputs, size], size, act, norm)
 
-    def __call__(self, x: tf.Tensor | onehots.Sparse) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor | onehots.Latents) -> tf.Tensor:
         """Applies the layer."""
-        # On two axes product, bias and activation are one operation on a CPU.
-        y = onehots.matmul(onehots.merge_axes(x), self.rows(x.dtype))
-        return tf.reshape(self.finish(y), [*x.shape[:-1], self.size])
+        return _on_two_axes(lambda y: self.finish(scans.product(self, y)), x)
 
-    def rows(
-        self, dtype: tf.DType, start: int | None = None, stop: int | None = None
-    ) -> tf.Tensor:
-        """Returns kernel rows, which belong to inputs `start` to `stop`.
+    def matrix(self, dtype: tf.DType) -> tf.Tensor:
+        """Returns the kernel [inputs, size]."""
+        return tf.cast(self._kernel, dtype)
 
-        A product over concatenated inputs is the sum of the products over its parts,
-        so what does not change over time can be computed once for all steps.
-        """
-        kernel = self._kernel if start is stop is None else self._kernel[start:stop]
-        return tf.cast(kernel, dtype)
+
+class SplitDense(Layer):
+    """A dense layer over concat(x, other), whose share of `other` is computed ahead.
+
+    A product over concatenated inputs is the sum of the products over its parts: what
+    is known beforehand can be multiplied once for all steps of a loop.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        inputs: int,
+        other: int,
+        size: int,
+        act: str = "none",
+        norm: str = "none",
+    ):
+        """Draws a kernel [inputs + other, size]."""
+        super().__init__(rng, [inputs + other, size], size, act, norm)
+        self._inputs = inputs
+
+    def ahead(self, other: tf.Tensor) -> tf.Tensor:
+        """Returns the share [..., size] of `other` [..., O], for `__call__`."""
+        rows = tf.cast(self._kernel[self._inputs :], other.dtype)
+        return _on_two_axes(lambda y: tf.matmul(y, rows), other)
+
+    def __call__(self, x: tf.Tensor, ahead: tf.Tensor) -> tf.Tensor:
+        """Applies the layer to x [B, I] and what `ahead` has returned [B, size]."""
+        return self.finish(scans.product(self, x) + ahead)
+
+    def matrix(self, dtype: tf.DType) -> tf.Tensor:
+        """Returns the rows of the kernel [I, size] that x is multiplied with."""
+        return tf.cast(self._kernel[: self._inputs], dtype)
+
+
+def _on_two_axes(
+    function: Callable[[Any], tf.Tensor], x: tf.Tensor | onehots.Latents
+) -> tf.Tensor:
+    """Applies a function of [N, I] to x [..., I]: [..., O].
+
+    On two axes product, bias and activation are one operation on a CPU.
+    """
+    if len(x.shape) == 2:
+        return function(x)
+    y = function(onehots.merge_axes(x))
+    return tf.reshape(y, [*x.shape[:-1], y.shape[-1]])
 
 
 class GRUCell(Module):
@@ -182,20 +220,14 @@ class GRUCell(Module):
 
     def __call__(self, x: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
         """Returns the next state [B, D] of an input [B, I] and a state [B, D]."""
-        parts = tf.matmul(tf.concat([x, state], -1), self.kernel(x.dtype))
-        return self.finish(parts, state)
-
-    def kernel(self, dtype: tf.DType) -> tf.Tensor:
-        """Returns the matrix [I + D, 3 D] that multiplies concat(input, state)."""
-        return tf.cast(self._kernel, dtype)
-
-    def finish(self, parts: tf.Tensor, state: tf.Tensor) -> tf.Tensor:
-        """Returns the next state [B, D], given the product [B, 3 D].
-
-        In mixed precision only the product is of half precision.
-        """
+        parts = scans.product(self, tf.concat([x, state], -1))  # [B, 3 D]
+        # In mixed precision only the product is of half precision.
         weights = (self._bias, self._norm.gamma, self._norm.beta)
         return _gates(parts, state, *(tf.convert_to_tensor(w) for w in weights))
+
+    def matrix(self, dtype: tf.DType) -> tf.Tensor:
+        """Returns the matrix [I + D, 3 D] that multiplies concat(input, state)."""
+        return tf.cast(self._kernel, dtype)
 
 
 @graphs.fused

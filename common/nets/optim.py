@@ -3,25 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from common.compute import replicas
+from common.config import plugins
 from common.nets import layers
 
 _BETA1, _BETA2 = 0.9, 0.999
-_SLOTS = {"adam": 2, "nadam": 2, "adamax": 2, "sgd": 0, "momentum": 1}
 _SCALE_START, _SCALE_MAX, _SCALE_PATIENCE = 2.0**15, 2.0**24, 2000
+
+
+class LossScale(layers.Module):
+    """What losses are multiplied with so that float16 gradients do not vanish.
+
+    It halves when a gradient overflows, and doubles after 2000 good steps
+    (Micikevicius et al. 2018, section 3.2). In other types it is always 1.
+    """
+
+    def __init__(self, dtype: tf.DType):
+        """Takes the type that activations are computed in."""
+        super().__init__()
+        self.active = dtype == tf.float16
+        if self.active:
+            self._scale = self.add("scale", tf.Variable(_SCALE_START))
+            self._good = self.add("good", tf.Variable(0, dtype=tf.int64))
+
+    @property
+    def value(self) -> tf.Tensor | float:
+        """The scale [] now."""
+        return self._scale.read_value() if self.active else 1.0
+
+    def reset(self) -> None:
+        """Starts anew."""
+        if self.active:
+            self._scale.assign(_SCALE_START)
+            self._good.assign(0)
+
+    def adapt(self, finite: tf.Tensor) -> None:
+        """Takes in whether the gradients of a step were finite []."""
+        good = tf.where(finite, self._good + 1, 0)
+        grow = good >= _SCALE_PATIENCE
+        scale = tf.where(grow, self._scale * 2, self._scale)
+        scale = tf.where(finite, scale, self._scale / 2)
+        self._scale.assign(tf.clip_by_value(scale, 1.0, _SCALE_MAX))
+        self._good.assign(tf.where(grow, tf.zeros_like(good), good))
 
 
 class Optimizer(layers.Module):
     """Updates a fixed list of weights from the gradient of a loss.
 
     Before each step the gradient's global norm is clipped to `clip` and every weight
-    is multiplied by 1 - `wd` (not scaled by the learning rate). In float16 the loss is
-    multiplied by a scale that halves when a gradient overflows, in which case the step
-    is left out, and doubles after 2000 good steps (Micikevicius et al. 2018).
+    is multiplied by 1 - `wd` (not scaled by the learning rate). A step whose gradient
+    overflows in float16 is left out, see `LossScale`.
 
     With `l2` the loss gains `l2 * ||w - w*||^2` over the weights, w* being what they
     were at the last call of `anchor`; before the first it gains nothing. The gradient
@@ -39,37 +74,35 @@ class Optimizer(layers.Module):
         clip: float,
         wd: float,
         l2: float = 0.0,
-        scale_loss: bool = False,
+        loss_scale: LossScale | None = None,
     ):
         """Makes moments of zero for every weight.
 
         Args:
           name: Prefix of the metrics.
           weights: Weights by name.
-          opt: adam, nadam, adamax, sgd or momentum (0.9).
+          opt: adam, nadam, adamax, sgd or momentum (0.9), or a `Rule` of one's own as
+            module:NAME.
           lr: Learning rate.
           eps: Added to the root of the second moment.
           clip: Largest global norm of a gradient, 0 = no limit.
           wd: Weight decay of one step.
           l2: Strength of the pull towards the anchor; 0 keeps none.
-          scale_loss: Whether gradients are float16 and the loss has to be scaled.
+          loss_scale: What the loss is multiplied with; None for 1.
 
         Raises:
           ValueError: If the optimiser is unknown or the pull is negative.
         """
         super().__init__()
-        if opt not in _SLOTS:
-            raise ValueError(
-                f"Unknown optimiser {opt!r} for {name}; choose from {sorted(_SLOTS)}."
-            )
+        self._rule = plugins.choose(f"{name}_opt.opt", opt, OPTIMIZERS)
         if l2 < 0:
             raise ValueError(f"l2_scale is {l2}; it must be 0 (off) or more.")
         self._label = name
-        self._opt, self._lr, self._eps, self._clip, self._wd = opt, lr, eps, clip, wd
+        self._lr, self._eps, self._clip, self._wd = lr, eps, clip, wd
         self._weights = list(weights.values())
         self._steps = self.add("steps", tf.Variable(0, dtype=tf.int64))
         self._slots = []
-        for i in range(_SLOTS[opt]):
+        for i in range(self._rule.slots):
             slot = [tf.Variable(tf.zeros_like(w)) for w in self._weights]
             for key, value in zip(weights, slot, strict=True):
                 self.add(f"slot{i}/{key}", value)
@@ -78,32 +111,40 @@ class Optimizer(layers.Module):
         if l2:
             self._l2 = _Pull(l2, weights)
             self.add("l2", self._l2)
-        self._scale = None
-        if scale_loss:
-            self._scale = self.add("scale", tf.Variable(_SCALE_START))
-            self._good = self.add("good", tf.Variable(0, dtype=tf.int64))
+        self._scale = self.merge(loss_scale or LossScale(tf.float32))
 
     @property
     def weights(self) -> list[tf.Variable]:
         """The weights that this optimiser updates."""
         return self._weights
 
-    @property
-    def loss_scale(self) -> tf.Tensor | float:
-        """What the loss is multiplied with so that float16 gradients do not vanish."""
-        return 1.0 if self._scale is None else self._scale.read_value()
+    def minimize(
+        self, loss_fn: Callable[[], tuple[tf.Tensor, Any]]
+    ) -> tuple[Any, dict[str, tf.Tensor]]:
+        """Takes one step that makes a loss smaller.
+
+        Args:
+          loss_fn: Returns the loss [] and whatever else was computed on the way. The
+            gradient is taken for the optimiser's weights alone.
+
+        Returns:
+          What else was computed, and metrics, see `apply`.
+        """
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._weights)
+            loss, others = loss_fn()
+            scaled = self.scaled(loss)
+        return others, self.apply(loss, tape.gradient(scaled, self._weights))
 
     def scaled(self, loss: tf.Tensor) -> tf.Tensor:
-        """Returns what to differentiate; call it inside the gradient tape."""
-        return replicas.share(loss) * self.loss_scale
+        """Returns what is differentiated: this device's share, times the loss scale."""
+        return replicas.share(loss) * self._scale.value
 
     def reset(self) -> None:
         """Forgets all moments, as a new optimiser would start."""
         for moment in (self._steps, *(m for slot in self._slots for m in slot)):
             moment.assign(tf.zeros_like(moment))
-        if self._scale is not None:
-            self._scale.assign(_SCALE_START)
-            self._good.assign(0)
+        self._scale.reset()
 
     def anchor(self) -> None:
         """Pulls the weights towards what they are now from here on, if `l2` is set."""
@@ -129,9 +170,10 @@ class Optimizer(layers.Module):
         ]
         grads = replicas.total(grads)
         metrics = {f"{self._label}_loss": loss}
-        if self._scale is not None:
-            grads = [g / self._scale for g in grads]
-            metrics[f"{self._label}_loss_scale"] = self._scale.read_value()
+        if self._scale.active:
+            scale = self._scale.value
+            grads = [g / scale for g in grads]
+            metrics[f"{self._label}_loss_scale"] = scale
         if self._l2 is not None:
             penalty, pulls = self._l2()
             grads = [g + pull for g, pull in zip(grads, pulls, strict=True)]
@@ -142,31 +184,23 @@ class Optimizer(layers.Module):
         if self._clip:
             factor = self._clip / tf.maximum(norm, self._clip)
             grads = [g * factor for g in grads]
-        if self._scale is None:
-            self._step(grads)
-        else:
+        if self._scale.active:
             finite = tf.math.is_finite(norm)
             tf.cond(finite, lambda: self._step(grads), lambda: None)
-            self._adapt_scale(finite)
+            self._scale.adapt(finite)
+        else:
+            self._step(grads)
         return metrics
 
     def _step(self, grads: Sequence[tf.Tensor]) -> None:
         self._steps.assign_add(1)
         steps = tf.cast(self._steps, tf.float32)
-        now = _Step(self._lr, self._eps, _BETA1**steps, _BETA2**steps)
+        now = Step(self._lr, self._eps, _BETA1**steps, _BETA2**steps)
         for i, (weight, grad) in enumerate(zip(self._weights, grads, strict=True)):
             if self._wd:
                 with tf.control_dependencies([grad]):  # else it is early, and held
                     weight.assign(weight * (1 - self._wd))
-            _RULES[self._opt](now, weight, grad, [slot[i] for slot in self._slots])
-
-    def _adapt_scale(self, finite: tf.Tensor) -> None:
-        good = tf.where(finite, self._good + 1, 0)
-        grow = good >= _SCALE_PATIENCE
-        scale = tf.where(grow, self._scale * 2, self._scale)
-        scale = tf.where(finite, scale, self._scale / 2)
-        self._scale.assign(tf.clip_by_value(scale, 1.0, _SCALE_MAX))
-        self._good.assign(tf.where(grow, tf.zeros_like(good), good))
+            self._rule.update(now, weight, grad, [slot[i] for slot in self._slots])
 
 
 class _Pull(layers.Module):
@@ -196,13 +230,28 @@ class _Pull(layers.Module):
         return penalty, [2 * strength * x for x in moved]
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """What all weights share in one step."""
 
     lr: float
     eps: float
-    power1: tf.Tensor
-    power2: tf.Tensor
+    power1: tf.Tensor  # [], 0.9 to the power of the step
+    power2: tf.Tensor  # [], 0.999 to the power of the step
+
+
+class Rule(NamedTuple):
+    """How an optimiser changes a weight.
+
+    Attributes:
+      slots: How many moments of a weight's shape it keeps, zero at first.
+      update: Function of a `Step`, a weight, its gradient and the list of its moments
+        that assigns to the weight and the moments.
+    """
+
+    slots: int
+    update: Callable[
+        [Step, tf.Variable, tf.Tensor, Sequence[tf.Variable]], tf.Tensor | None
+    ]
 
 
 def _adam(now, weight, grad, slots, nesterov=False):
@@ -252,10 +301,10 @@ def _momentum(now, weight, grad, slots):
     weight.assign_sub(now.lr * slots[0])
 
 
-_RULES: dict[str, Callable] = {
-    "adam": _adam,
-    "nadam": _nadam,
-    "adamax": _adamax,
-    "sgd": _sgd,
-    "momentum": _momentum,
+OPTIMIZERS = {
+    "adam": Rule(2, _adam),
+    "nadam": Rule(2, _nadam),
+    "adamax": Rule(2, _adamax),
+    "sgd": Rule(0, _sgd),
+    "momentum": Rule(1, _momentum),
 }

@@ -6,7 +6,7 @@ A action.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from common import config as config_lib
 from common import specs
-from common.compute import devices, graphs, onehots, replicas
+from common.compute import devices, graphs, replicas
 from common.nets import dists, heads, optim
 from common.nets import layers as nn
 from dreamerv2.algorithm import losses, rssm, world_model
@@ -24,7 +24,7 @@ RewardFn = Callable[[world_model.Trajectory], tuple[tf.Tensor, dict[str, tf.Tens
 Metrics = dict[str, tf.Tensor]
 
 
-class Plan(NamedTuple):
+class Imagined(NamedTuple):
     """An imagined trajectory with what the actor and the critic learn from it."""
 
     trajectory: world_model.Trajectory
@@ -57,7 +57,13 @@ class StreamNorm(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """A policy that maximises a reward function inside the world model."""
+    """A policy that maximises a reward function inside the world model.
+
+    Attributes:
+      config: The run's configuration.
+      act_spec: Size and kind of the actions.
+      gradient: reinforce, dynamics or both (`actor_grad`).
+    """
 
     def __init__(
         self,
@@ -84,8 +90,8 @@ class ActorCritic(nn.Module):
                     f"{key} is {config[key]}; it must be at least {least}."
                 )
         heads.check_dist("critic.dist", config.critic.dist, ("mse",))
-        self._config = config
-        self._act_spec = act_spec
+        self.config = config
+        self.act_spec = act_spec
         self.gradient = config.actor_grad
         if self.gradient == "auto":
             self.gradient = "reinforce" if act_spec.discrete else "dynamics"
@@ -106,21 +112,15 @@ class ActorCritic(nn.Module):
             self._slow = self.add("target_critic", slow)
         self._updates = self.add("updates", tf.Variable(0, dtype=tf.int64))
         self._norm = self.add("reward_norm", StreamNorm(**config.reward_norm))
-        half = devices.compute_dtype(config.precision) == tf.float16
-        shared = {"l2": config.l2_scale, "scale_loss": half}
-        self.actor_opt = optim.Optimizer(
-            "actor", self.actor.named_weights(), **shared, **config.actor_opt
-        )
-        self.critic_opt = optim.Optimizer(
-            "critic", self.critic.named_weights(), **shared, **config.critic_opt
-        )
+        self.actor_opt = make_optimizer("actor", self.actor, config)
+        self.critic_opt = make_optimizer("critic", self.critic, config)
 
     def noise(self, batch: list[int], seed: tf.Tensor | None) -> tf.Tensor | None:
         """Returns noise to sample actions [*batch, A] with; None takes the mode."""
-        kind = dists.OneHot if self._act_spec.discrete else dists.TruncatedNormal
+        kind = dists.OneHot if self.act_spec.discrete else dists.TruncatedNormal
         if seed is None:
             return None
-        shape, axis = [*batch, self._act_spec.size], len(batch) - 1
+        shape, axis = [*batch, self.act_spec.size], len(batch) - 1
         return replicas.own_rows(lambda x: kind.noise(x, seed), shape, axis)
 
     def train(
@@ -132,7 +132,7 @@ class ActorCritic(nn.Module):
         coefficients: Mapping[str, tf.Tensor],
         seed: tf.Tensor | None,
     ) -> Metrics:
-        """Takes one gradient step of actor and critic.
+        """Takes one gradient step of actor and critic (equations 5 and 6).
 
         Args:
           model: The world model to imagine in.
@@ -142,39 +142,43 @@ class ActorCritic(nn.Module):
           coefficients: `actor_ent` and `actor_grad_mix` at this step.
           seed: Stateless seed [2]; None takes the modes.
         """
-        weights = self.actor_opt.weights
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(weights)
-            # Reinforce sends no gradient through the model: imagine off the tape.
-            free = self.gradient == "reinforce"
-            with tape.stop_recording() if free else contextlib.nullcontext():
-                plan, metrics = self.plan(model, start, is_terminal, reward_fn, seed)
-            actor_loss, more = self.actor_loss(plan, coefficients)
-            scaled = self.actor_opt.scaled(actor_loss)
-        metrics.update(more)
-        actor_grads = tape.gradient(scaled, weights)
-        weights = self.critic_opt.weights
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(weights)
-            critic_loss, more = self.critic_loss(plan)
-            scaled = self.critic_opt.scaled(critic_loss)
-        metrics.update(more)
-        critic_grads = tape.gradient(scaled, weights)
-        metrics.update(self.actor_opt.apply(actor_loss, actor_grads))
-        metrics.update(self.critic_opt.apply(critic_loss, critic_grads))
-        self._update_slow_critic()
-        return metrics
+        imagine = functools.partial(
+            self.imagine, model, start, is_terminal, reward_fn, seed
+        )
+        if self.gradient == "reinforce":  # no gradient goes through the trajectory
+            done = imagine()
+            imagine = lambda: done  # noqa: E731
 
-    def plan(
+        def actor_loss() -> tuple[tf.Tensor, tuple[Imagined, Metrics]]:
+            imagined, metrics = imagine()
+            loss, more = self.actor_loss(imagined, coefficients)
+            return loss, (imagined, {**metrics, **more})
+
+        (imagined, metrics), actor = self.actor_opt.minimize(actor_loss)
+        more, critic = self.critic_opt.minimize(lambda: self.critic_loss(imagined))
+        self._update_slow_critic()
+        return {**metrics, **more, **actor, **critic}
+
+    def imagine(
         self,
         model: world_model.WorldModel,
         start: rssm.State,
         is_terminal: tf.Tensor,
         reward_fn: RewardFn,
         seed: tf.Tensor | None,
-    ) -> tuple[Plan, Metrics]:
-        """Imagines and judges the trajectories, without updating anything learned."""
-        config = self._config
+    ) -> tuple[Imagined, Metrics]:
+        """Imagines trajectories and computes their lambda-returns (equation 4).
+
+        Updates nothing but the running magnitudes of rewards.
+
+        Args:
+          model: The world model to imagine in.
+          start: States [B, T, ...], the first of N = B T trajectories.
+          is_terminal: [B, T], whether episodes have ended there.
+          reward_fn: Function of a trajectory to rewards [H + 1, N] and metrics.
+          seed: Stateless seed [2]; None takes the modes.
+        """
+        config = self.config
         seed1, seed2 = graphs.split_seed(seed, 2)
         rows = int(np.prod(is_terminal.shape))
         trajectory = model.imagine(
@@ -187,6 +191,8 @@ class ActorCritic(nn.Module):
             differentiable=self.gradient != "reinforce",
         )
         reward, metrics = reward_fn(trajectory)
+        states = config.imag_horizon + 1
+        graphs.check_shape("the reward", reward, **{"H + 1": states, "N": rows})
         reward, more = self._norm(reward)
         metrics.update(graphs.prefix(more, "reward"))
         value = self._slow(trajectory.feat).mode()
@@ -200,22 +206,22 @@ class ActorCritic(nn.Module):
         )
         metrics["critic_slow"] = tf.reduce_mean(value)
         metrics["critic_target"] = tf.reduce_mean(target)
-        return Plan(trajectory, value, target), metrics
+        return Imagined(trajectory, value, target), metrics
 
     def actor_loss(
-        self, plan: Plan, coefficients: Mapping[str, tf.Tensor]
+        self, imagined: Imagined, coefficients: Mapping[str, tf.Tensor]
     ) -> tuple[tf.Tensor, Metrics]:
-        """Returns the loss of the actor in states 0..H-2 of a plan.
+        """Returns the loss of the actor in states 0..H-2 (equation 6).
 
         An action at state t leads to state t + 1, whose lambda-return judges it. The
         last two states have no such pair.
         """
-        feat, action, _, weight = plan.trajectory
-        policy = self.actor(_constants(feat, -2))
-        target, log_prob, baseline = plan.target[1:], None, None
+        feat, action, _, weight = imagined.trajectory
+        policy = self.actor(feat[:-2].stop_gradient())
+        target, log_prob, baseline = imagined.target[1:], None, None
         if self.gradient != "dynamics":
             log_prob = policy.log_prob(tf.stop_gradient(action[1:-1]))
-            baseline = plan.value[:-2]
+            baseline = imagined.value[:-2]
         objective = losses.actor_objective(
             gradient=self.gradient,
             mix=coefficients["actor_grad_mix"],
@@ -232,11 +238,11 @@ class ActorCritic(nn.Module):
         }
         return loss, metrics
 
-    def critic_loss(self, plan: Plan) -> tuple[tf.Tensor, Metrics]:
-        """Returns the regression loss of the critic towards the lambda-returns."""
-        feat, _, _, weight = plan.trajectory
-        dist = self.critic(_constants(feat, -1))
-        log_prob = dist.log_prob(tf.stop_gradient(plan.target))
+    def critic_loss(self, imagined: Imagined) -> tuple[tf.Tensor, Metrics]:
+        """Returns the critic's regression towards the lambda-returns (equation 5)."""
+        feat, _, _, weight = imagined.trajectory
+        dist = self.critic(feat[:-1].stop_gradient())
+        log_prob = dist.log_prob(tf.stop_gradient(imagined.target))
         loss = -losses.weighted_mean(log_prob, weight[:-1])
         return loss, {"critic": tf.reduce_mean(dist.mode())}
 
@@ -246,10 +252,10 @@ class ActorCritic(nn.Module):
 
     def _update_slow_critic(self) -> None:
         """Copies the critic at the first update and then at every n-th."""
-        if not self._config.slow_target:
+        if not self.config.slow_target:
             return
-        due = self._updates % self._config.slow_target_update == 0
-        fraction = tf.where(self._updates == 0, 1.0, self._config.slow_target_fraction)
+        due = self._updates % self.config.slow_target_update == 0
+        fraction = tf.where(self._updates == 0, 1.0, self.config.slow_target_fraction)
         mix = tf.where(due, fraction, 0.0)
         slow, fast = self._slow.named_weights(), self.critic.named_weights()
 
@@ -261,8 +267,14 @@ class ActorCritic(nn.Module):
         self._updates.assign_add(1)
 
 
-def _constants(
-    feat: tf.Tensor | onehots.Sparse, stop: int
-) -> tf.Tensor | onehots.Sparse:
-    """Returns features [H + 1, N, F] up to a step, which take no gradient."""
-    return tf.nest.map_structure(lambda x: tf.stop_gradient(x[:stop]), feat)
+def make_optimizer(
+    name: str, part: nn.Module, config: config_lib.Config
+) -> optim.Optimizer:
+    """Returns the optimiser of a part's weights, as `{name}_opt` configures it."""
+    return optim.Optimizer(
+        name,
+        part.named_weights(),
+        l2=config.l2_scale,
+        loss_scale=optim.LossScale(devices.compute_dtype(config.precision)),
+        **config[f"{name}_opt"],
+    )

@@ -16,12 +16,12 @@ import tensorflow as tf
 from common import config as config_lib
 from common import schedules, specs
 from common.compute import graphs, replicas
+from common.config import plugins
 from common.nets import layers as nn
 from dreamerv2.algorithm import actor_critic, explore, rssm, world_model
 from dreamerv2.algorithm import policy as policy_lib
 
 Metrics = dict[str, tf.Tensor]
-PolicyState = tuple[rssm.State, tf.Tensor]  # carried latent, last action [N, ...]
 
 _REPLAY_KEYS = ("action", "reward", "is_first", "is_last", "is_terminal")
 _STREAMS = ("weights", "train", "policy", "report", "evaluation")
@@ -53,13 +53,15 @@ class Agent(nn.Module):
         shared = replicas.Replicas(config.devices)
         with shared.scope():
             self._build(np.random.default_rng(streams["weights"]))
-        self._acting = policy_lib.Acting(
-            *(self.model.encoder, self.model.rssm, self.task.actor),
-            self.expl.actor if self.expl else None,
-            apart=config.collect_during_update,
+        self._policy = policy_lib.Policy(
+            model=self.model,
+            task=self.task,
+            expl=self.expl,
+            config=config,
+            copied=config.collect_during_update,
         )
         encoder, decoder = self.model.encoder, self.model.heads["decoder"]
-        self._obs_keys = {*encoder.cnn_keys, *encoder.mlp_keys}
+        self._obs_keys = [*encoder.cnn_keys, *encoder.mlp_keys]
         self._data_keys = {*self._obs_keys, *decoder.cnn_keys, *decoder.mlp_keys}
         self._data_keys.update(_REPLAY_KEYS)
         self._schedules = {
@@ -69,8 +71,7 @@ class Agent(nn.Module):
         graph = functools.partial(tf.function, autograph=False)
         update = shared.spread(self._train)
         self.train_graph = graph(update, jit_compile=config.jit_compile)
-        self.policy_graph = graph(self._policy)
-        self._policies: dict[tuple, Any] = {}  # its graphs, by what they are given
+        self.policy_graph = self._policy.graph
         self._video_graph = graph(self.model.video)
         self._disagreement_graph = graph(self._disagreement)
 
@@ -83,25 +84,20 @@ class Agent(nn.Module):
         self.task = self.merge(
             actor_critic.ActorCritic(config, act_spec, feat_size, rng)
         )
+        kind = plugins.choose("expl_behavior", config.expl_behavior, explore.BEHAVIOURS)
         self.expl = None
-        if config.expl_behavior != "greedy":
-            if config.expl_behavior not in explore.BEHAVIOURS:
-                raise ValueError(
-                    f"Unknown expl_behavior {config.expl_behavior!r}; choose from "
-                    f"{['greedy', *sorted(explore.BEHAVIOURS)]}."
-                )
-            kind = explore.BEHAVIOURS[config.expl_behavior]
+        if kind is not None:
             self.expl = self.add("expl", kind(config, act_spec, self.model, rng))
 
     def policy(
         self,
         obs: Mapping[str, np.ndarray],
-        state: PolicyState | None,
+        state: policy_lib.State | None,
         *,
         step: int,
         exploring: np.ndarray,
         evaluate: bool = False,
-    ) -> tuple[np.ndarray, PolicyState]:
+    ) -> tuple[np.ndarray, policy_lib.State]:
         """Chooses an action for each environment.
 
         Args:
@@ -115,36 +111,15 @@ class Agent(nn.Module):
         Returns:
           Actions [N, A], and the state for the next call.
         """
-        data = {k: tf.convert_to_tensor(obs[k]) for k in self._obs_keys}
-        data["is_first"] = tf.convert_to_tensor(obs["is_first"])
-        if state is None:
-            rows = len(obs["is_first"])
-            zero = tf.zeros([rows, self.act_spec.size])
-            state = (self.model.initial(rows), zero)
-        latent, action = state
         noise = self._schedules["eval_noise" if evaluate else "expl_noise"](step)
-        explores = self.expl is not None and not evaluate
-        # With few rows each input and each operation counts: none without a use.
-        inputs = (
-            data,
-            (rssm.carried(latent), action),
+        return self._policy(
+            {key: obs[key] for key in (*self._obs_keys, "is_first")},
+            state,
             self._next_seed("evaluation" if evaluate else "policy"),
-            tf.constant(noise, tf.float32) if noise else None,
-            tf.convert_to_tensor(exploring) if explores else None,
+            noise=noise,
+            exploring=exploring,
+            evaluate=evaluate,
         )
-        graph = self.policy_graph
-        # At every call tf.function looks its graph up, which takes 0.2 ms.
-        if not tf.config.functions_run_eagerly():
-            kinds = tuple((key, obs[key].shape, obs[key].dtype) for key in data)
-            kind = (evaluate, bool(noise), kinds)
-            graph = self._policies.get(kind)
-            if graph is None:
-                graph = self.policy_graph.get_concrete_function(
-                    *inputs, evaluate=evaluate
-                )
-                self._policies[kind] = graph
-        action, state = graph(*inputs, evaluate=evaluate)
-        return action.numpy(), state
 
     def train(
         self, data: Mapping[str, np.ndarray], state: rssm.State | None, *, step: int
@@ -168,7 +143,7 @@ class Agent(nn.Module):
 
     def publish(self) -> None:
         """Lets the policy act with the present weights, if it reads copies of them."""
-        self._acting.publish()
+        self._policy.publish()
 
     def report(self, data: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns a video `openl_{key}` [T, 3 H, min(6, B) W, C] for every image."""
@@ -254,7 +229,7 @@ class Agent(nn.Module):
         seeds = graphs.split_seed(seed, 3)
         data = self.model.preprocess(data)
         outputs, metrics = self.model.train(data, state, seeds[0])
-        seeds[1] = graphs.after(metrics["model_grad_norm"], seeds[1])
+        seeds[1] = graphs.not_before(metrics["model_grad_norm"], seeds[1])
         metrics.update(
             self.task.train(
                 self.model,
@@ -266,40 +241,10 @@ class Agent(nn.Module):
             )
         )
         if self.expl is not None:
-            seeds[2] = graphs.after(metrics["critic_grad_norm"], seeds[2])
+            seeds[2] = graphs.not_before(metrics["critic_grad_norm"], seeds[2])
             more = self.expl.learn(data, outputs, coefficients, seeds[2])
             metrics.update(graphs.prefix(more, "expl"))
         return {k: v[:, -1] for k, v in outputs.post.items()}, metrics
-
-    def _policy(
-        self,
-        obs: Mapping[str, tf.Tensor],
-        state: PolicyState,
-        seed: tf.Tensor,
-        noise: tf.Tensor | None,
-        exploring: tf.Tensor | None,
-        *,
-        evaluate: bool,
-    ) -> tuple[tf.Tensor, PolicyState]:
-        latent, action = state
-        nets = self._acting
-        seeds = graphs.split_seed(seed, 5)
-        obs = self.model.preprocess(obs)
-        embed = nets.encode(obs)
-        mean = evaluate and self._config.eval_state_mean
-        latent = nets.rssm.obs_step(
-            latent, action, embed, obs["is_first"], None if mean else seeds[0]
-        )
-        feat = nets.rssm.feat(latent)
-        rows = [embed.shape[0]]
-        task_noise = self.task.noise(rows, None if evaluate else seeds[1])
-        action = nets.actor(feat).sample(task_noise)
-        if exploring is not None:
-            other = nets.explorer(feat).sample(self.expl.noise(rows, seeds[2]))
-            action = tf.where(exploring[:, None], other, action)
-        if noise is not None:
-            action = self._disturb(action, noise, seeds[3:])
-        return action, (rssm.carried(latent), action)
 
     def _disagreement(
         self, data: Mapping[str, tf.Tensor], valid: tf.Tensor
@@ -316,19 +261,6 @@ class Agent(nn.Module):
             self.model.rssm.feat(post), data["action"], axis=1
         )
         return tf.reduce_sum(disagreement * valid, 1) / tf.reduce_sum(valid, 1)
-
-    def _disturb(
-        self, action: tf.Tensor, amount: tf.Tensor, seeds: list[tf.Tensor]
-    ) -> tf.Tensor:
-        """Replaces discrete actions with chance `amount`, or adds normal noise."""
-        if self.act_spec.discrete:
-            rows, size = action.shape
-            uniform = tf.random.stateless_uniform([rows], seeds[0])
-            index = tf.random.stateless_uniform([rows], seeds[1], 0, size, tf.int32)
-            other = tf.one_hot(index, size)
-            return tf.where(uniform[:, None] < amount, other, action)
-        noise = tf.random.stateless_normal(action.shape, seeds[0])
-        return tf.clip_by_value(action + amount * noise, -1.0, 1.0)
 
 
 def _check_devices(config: config_lib.Config) -> None:

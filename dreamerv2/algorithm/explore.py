@@ -1,21 +1,54 @@
-"""Exploration behaviours: random actions, Plan2Explore, seeking model loss."""
+"""Exploration behaviours: random actions, Plan2Explore, seeking model loss.
+
+One of one's own is a class in a module of one's own, named by `expl_behavior:
+module:Class`: a `Behaviour`, most easily a subclass of `Intrinsic`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from common import config as config_lib
 from common import specs
-from common.compute import devices, graphs, onehots
+from common.compute import onehots
 from common.nets import dists, heads, optim
 from common.nets import layers as nn
 from dreamerv2.algorithm import actor_critic, world_model
 
 Metrics = dict[str, tf.Tensor]
+
+
+class Behaviour(Protocol):
+    """What an agent asks of an exploration behaviour.
+
+    It is made once, as `Class(config, act_spec, model, rng)` (see `Intrinsic`), and is
+    a `layers.Module`, whose named weights are saved. While training, `learn` is called
+    in every update, after the world model and the task behaviour have learned; while
+    acting, `noise` and `actor` in every step, for all rows, of which those that explore
+    take its actions.
+    """
+
+    def actor(self, feat: onehots.Latents) -> Any:
+        """Returns a distribution of actions [..., A], given features [..., F]."""
+
+    def noise(self, batch: list[int], seed: tf.Tensor | None) -> tf.Tensor | None:
+        """Returns what actions [*batch, A] are sampled with; None takes the modes."""
+
+    def learn(
+        self,
+        data: Mapping[str, tf.Tensor],
+        outputs: world_model.Outputs,
+        coefficients: Mapping[str, tf.Tensor],
+        seed: tf.Tensor | None,
+    ) -> Metrics:
+        """Takes gradient steps on a batch, see `Intrinsic.learn`."""
+
+    def optimizers(self) -> dict[str, optim.Optimizer]:
+        """Returns the optimisers by name, whose moments are saved."""
 
 
 class Random(nn.Module):
@@ -40,7 +73,7 @@ class Random(nn.Module):
         kind = dists.OneHot if self._act_spec.discrete else dists.Uniform
         return kind.noise([*batch, self._act_spec.size], seed)
 
-    def actor(self, feat: tf.Tensor) -> dists.OneHot | dists.Uniform:
+    def actor(self, feat: onehots.Latents) -> dists.OneHot | dists.Uniform:
         """Returns the same distribution for any features [..., F]."""
         shape = [*feat.shape[:-1], self._act_spec.size]
         if self._act_spec.discrete:
@@ -57,94 +90,40 @@ class Random(nn.Module):
         """Learns nothing."""
         return {}
 
-    def optimizers(self) -> dict[str, Any]:
+    def optimizers(self) -> dict[str, optim.Optimizer]:
         """Returns no optimiser."""
         return {}
 
 
-class _Seeker(actor_critic.ActorCritic):
-    """Actor and critic of an intrinsic reward, learned beside those of the task."""
+class Intrinsic(actor_critic.ActorCritic):
+    """Actor and critic of an intrinsic reward, learned beside those of the task.
 
-    def __init__(
-        self,
-        config: config_lib.Config,
-        act_spec: specs.ActionSpec,
-        model: world_model.WorldModel,
-        rng: np.random.Generator,
-    ):
-        super().__init__(config, act_spec, model.rssm.feat_size, rng)
-        self._model = model
-        self._intr_norm = self.add(
-            "intr_norm", actor_critic.StreamNorm(**config.expl_reward_norm)
-        )
-        self._extr_norm = self.add(
-            "extr_norm", actor_critic.StreamNorm(**config.expl_reward_norm)
-        )
+    A subclass says what is novel. In the order in which they are called:
 
-    def learn(
-        self,
-        data: Mapping[str, tf.Tensor],
-        outputs: world_model.Outputs,
-        coefficients: Mapping[str, tf.Tensor],
-        seed: tf.Tensor | None,
-    ) -> Metrics:
-        """Takes one gradient step of the novelty model, then of actor and critic.
+    - `build(rng)`, once, makes the networks that novelty is predicted with;
+    - `predictor_loss(data, outputs)`, in every update, is minimised with `expl_opt`;
+    - `intrinsic_reward(trajectory)`, then, judges what the behaviour's own actor does
+      in imagination; `expl_intr_scale` times it, plus `expl_extr_scale` times the
+      task's reward, is what actor and critic learn from.
 
-        Args:
-          data: Preprocessed batch [B, T, ...].
-          outputs: What the world model found in it.
-          coefficients: See `ActorCritic.train`.
-          seed: Stateless seed [2]; None takes the modes.
-        """
-        metrics = self._train_novelty(data, outputs)
-        more = self.train(
-            self._model,
-            outputs.post,
-            data["is_terminal"],
-            self.reward,
-            coefficients,
-            seed,
-        )
-        return {**metrics, **more}
+    For example, to seek states in which the reward is hard to predict:
 
-    def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
-        """Returns the novelty [H + 1, N] of imagined states, before normalisation."""
-        raise NotImplementedError
+        class RewardLoss(explore.Intrinsic):
+            def build(self, rng):
+                size = self.model.rssm.feat_size
+                head = heads.MLP(rng, size, (), **self.config.expl_head)
+                return self.add("head", head)
 
-    def reward(self, trajectory: world_model.Trajectory) -> tuple[tf.Tensor, Metrics]:
-        """Mixes intrinsic and task reward by `expl_intr_scale` and `_extr_scale`."""
-        config = self._config
-        intrinsic, _ = self._intr_norm(self.intrinsic_reward(trajectory))
-        reward = config.expl_intr_scale * intrinsic
-        if config.expl_extr_scale:
-            extrinsic, _ = self._extr_norm(self._model.reward(trajectory.feat))
-            reward += config.expl_extr_scale * extrinsic
-        return reward, {}
+            def predictor_loss(self, data, outputs):
+                dist = self.predictor(outputs.feat.stop_gradient())
+                return -tf.reduce_mean(dist.log_prob(-outputs.log_probs["reward"]))
 
-    def optimizers(self) -> dict[str, Any]:
-        """Returns the optimisers by name."""
-        return {"expl_opt": self._opt, **super().optimizers()}
+            def intrinsic_reward(self, trajectory):
+                return self.predictor(trajectory.feat).mode()
 
-    def _train_novelty(
-        self, data: Mapping[str, tf.Tensor], outputs: world_model.Outputs
-    ) -> Metrics:
-        raise NotImplementedError
-
-    def _fit(self, loss_fn: Callable[[], tf.Tensor]) -> Metrics:
-        """Takes one gradient step on `loss_fn()` for the optimiser's weights."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._opt.weights)
-            loss = loss_fn()
-            scaled = self._opt.scaled(loss)
-        return self._opt.apply(loss, tape.gradient(scaled, self._opt.weights))
-
-
-class Plan2Explore(_Seeker):
-    """Seeks states whose next latent an ensemble disagrees about (Sekar et al. 2020).
-
-    Each member predicts the target `disag_offset` steps ahead from the features and,
-    with `disag_action_cond`, an action. The intrinsic reward is the standard deviation
-    over members, averaged over the target's dimensions.
+    Attributes:
+      model: The world model; `config` and `act_spec` are there too.
+      predictor: What `build` has returned.
     """
 
     def __init__(
@@ -154,13 +133,100 @@ class Plan2Explore(_Seeker):
         model: world_model.WorldModel,
         rng: np.random.Generator,
     ):
-        """Builds the ensemble beside actor and critic.
+        """Builds actor, critic, the predictor of novelty and their optimisers.
+
+        Args:
+          config: The run's configuration.
+          act_spec: Size and kind of the actions.
+          model: The world model to imagine in.
+          rng: Source of the initial weights.
+        """
+        super().__init__(config, act_spec, model.rssm.feat_size, rng)
+        self.model = model
+        self._intr_norm, self._extr_norm = (
+            self.add(name, actor_critic.StreamNorm(**config.expl_reward_norm))
+            for name in ("intr_norm", "extr_norm")
+        )
+        self.predictor = self.build(rng)
+        self._opt = actor_critic.make_optimizer("expl", self.predictor, config)
+
+    def build(self, rng: np.random.Generator) -> nn.Module:
+        """Makes and `add`s the networks that predict novelty, and returns them."""
+        raise NotImplementedError
+
+    def predictor_loss(
+        self, data: Mapping[str, tf.Tensor], outputs: world_model.Outputs
+    ) -> tf.Tensor:
+        """Returns the loss [] that the predictor is trained with.
+
+        Args:
+          data: Preprocessed batch [B, T, ...].
+          outputs: What the world model found in it.
+        """
+        raise NotImplementedError
+
+    def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
+        """Returns the novelty [H + 1, N] of imagined states, before normalisation."""
+        raise NotImplementedError
+
+    def learn(
+        self,
+        data: Mapping[str, tf.Tensor],
+        outputs: world_model.Outputs,
+        coefficients: Mapping[str, tf.Tensor],
+        seed: tf.Tensor | None,
+    ) -> Metrics:
+        """Takes one gradient step of the predictor, then of actor and critic.
+
+        Args:
+          data: Preprocessed batch [B, T, ...].
+          outputs: What the world model found in it.
+          coefficients: See `ActorCritic.train`.
+          seed: Stateless seed [2]; None takes the modes.
+        """
+        _, metrics = self._opt.minimize(
+            lambda: (self.predictor_loss(data, outputs), None)
+        )
+        more = self.train(
+            self.model,
+            outputs.post,
+            data["is_terminal"],
+            self.reward,
+            coefficients,
+            seed,
+        )
+        return {**metrics, **more}
+
+    def reward(self, trajectory: world_model.Trajectory) -> tuple[tf.Tensor, Metrics]:
+        """Mixes intrinsic and task reward by `expl_intr_scale` and `_extr_scale`."""
+        intrinsic, _ = self._intr_norm(self.intrinsic_reward(trajectory))
+        reward = self.config.expl_intr_scale * intrinsic
+        if self.config.expl_extr_scale:
+            extrinsic, _ = self._extr_norm(self.model.reward(trajectory.feat))
+            reward += self.config.expl_extr_scale * extrinsic
+        return reward, {}
+
+    def optimizers(self) -> dict[str, optim.Optimizer]:
+        """Returns the optimisers by name."""
+        return {"expl_opt": self._opt, **super().optimizers()}
+
+
+class Plan2Explore(Intrinsic):
+    """Seeks states whose next latent an ensemble disagrees about (Sekar et al. 2020).
+
+    Each member predicts the target `disag_offset` steps ahead from the features and,
+    with `disag_action_cond`, an action. The intrinsic reward is the standard deviation
+    over members, averaged over the target's dimensions (equation 1 there).
+    """
+
+    def build(self, rng: np.random.Generator) -> heads.EnsembleMLP:
+        """Makes the ensemble.
 
         Raises:
           ValueError: If `disag_target` or `disag_action_align` is unknown, or
             `disag_offset` or `disag_models` out of range.
         """
-        super().__init__(config, act_spec, model, rng)
+        config, model = self.config, self.model
         if not 0 <= config.disag_offset < config.dataset.length:
             raise ValueError(
                 f"disag_offset is {config.disag_offset}; it must be less than "
@@ -178,29 +244,34 @@ class Plan2Explore(_Seeker):
             "embed": model.encoder.size,
         }
         _check_choice("disag_target", config.disag_target, sizes)
-        _check_choice(
-            "disag_action_align", config.disag_action_align, ("previous", "next")
-        )
+        aligns = ("previous", "next")
+        _check_choice("disag_action_align", config.disag_action_align, aligns)
         inputs = model.rssm.feat_size
-        inputs += act_spec.size if config.disag_action_cond else 0
-        self._ensemble = self.add(
-            "ensemble",
-            heads.EnsembleMLP(
-                rng,
-                config.disag_models,
-                inputs,
-                sizes[config.disag_target],
-                **config.expl_head,
-            ),
+        inputs += self.act_spec.size if config.disag_action_cond else 0
+        size = sizes[config.disag_target]
+        ensemble = heads.EnsembleMLP(
+            rng, config.disag_models, inputs, size, **config.expl_head
         )
-        self._opt = _make_optimizer(self._ensemble, config)
+        return self.add("ensemble", ensemble)
+
+    def predictor_loss(
+        self, data: Mapping[str, tf.Tensor], outputs: world_model.Outputs
+    ) -> tf.Tensor:
+        """Returns the negative log-likelihood [] of the target, over all members."""
+        offset = self.config.disag_offset
+        inputs = self._inputs(outputs.feat, data["action"], axis=1).stop_gradient()
+        target = tf.cast(tf.stop_gradient(self._target(outputs)), tf.float32)
+        if offset:
+            inputs, target = inputs[:, :-offset], target[:, offset:]
+        likelihood = dists.Normal(self.predictor(inputs), 1.0, 1).log_prob(target)
+        return -tf.reduce_sum(tf.reduce_mean(likelihood, [1, 2]))
 
     def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
         """Returns the disagreement [H + 1, N] in imagined states."""
         return self.disagreement(trajectory.feat, trajectory.action, axis=0)
 
     def disagreement(
-        self, feat: tf.Tensor | onehots.Sparse, action: tf.Tensor, axis: int
+        self, feat: onehots.Latents, action: tf.Tensor, axis: int
     ) -> tf.Tensor:
         """Returns the ensemble's disagreement [...] along trajectories.
 
@@ -209,119 +280,72 @@ class Plan2Explore(_Seeker):
           action: Actions [..., A] that led to the states.
           axis: The axis of time.
         """
+        found = self.predictor.disagreement(self._inputs(feat, action, axis))
+        return tf.math.log(found) if self.config.disag_log else found
 
-        def judge(inputs: tf.Tensor | onehots.Sparse) -> tf.Tensor:
-            return _spread(*self._ensemble.members(inputs))
-
-        # Slice by slice: all predictions at once are half a gigabyte.
-        disagreement = tf.map_fn(
-            judge,
-            self._inputs(feat, action, axis),
-            parallel_iterations=1,
-            fn_output_signature=tf.float32,
-        )
-        return tf.math.log(disagreement) if self._config.disag_log else disagreement
-
-    def _train_novelty(
-        self, data: Mapping[str, tf.Tensor], outputs: world_model.Outputs
-    ) -> Metrics:
-        config = self._config
-        target = {
-            "stoch": self._model.rssm.flat_stoch(outputs.post),
-            "deter": outputs.post["deter"],
-            "feat": outputs.feat,
-            "embed": outputs.embed,
-        }[config.disag_target]
-        inputs, offset = (
-            self._inputs(outputs.feat, data["action"], 1),
-            config.disag_offset,
-        )
-        if offset:
-            inputs, target = inputs[:, :-offset], target[:, offset:]
-        inputs = tf.stop_gradient(inputs)
-        target = tf.cast(tf.stop_gradient(target), tf.float32)
-
-        def loss() -> tf.Tensor:
-            likelihood = dists.Normal(self._ensemble(inputs), 1.0, 1).log_prob(target)
-            return -tf.reduce_sum(tf.reduce_mean(likelihood, [1, 2]))
-
-        return self._fit(loss)
+    def _target(self, outputs: world_model.Outputs) -> tf.Tensor:
+        """Returns what the members predict [B, T, size]."""
+        target = self.config.disag_target
+        if target == "stoch":
+            return self.model.rssm.flat_stoch(outputs.post)
+        if target == "deter":
+            return outputs.post["deter"]
+        return outputs.embed if target == "embed" else outputs.feat.to_tensor()
 
     def _inputs(
-        self, feat: tf.Tensor | onehots.Sparse, action: tf.Tensor, axis: int
-    ) -> tf.Tensor | onehots.Sparse:
+        self, feat: onehots.Latents, action: tf.Tensor, axis: int
+    ) -> onehots.Latents:
         """Returns what the members read: features and, if wanted, an action each."""
-        if not self._config.disag_action_cond:
+        if not self.config.disag_action_cond:
             return feat
-        if self._config.disag_action_align == "next":
+        if self.config.disag_action_align == "next":
             # The action taken in a state is stored with the next one; the last state
             # of a trajectory has none and keeps its own.
             length = action.shape[axis]
             order = [*range(1, length), length - 1]
             action = tf.gather(action, order, axis=axis)
-        action = tf.cast(action, feat.dtype)
-        if isinstance(feat, onehots.Sparse):
-            return feat._replace(dense=tf.concat([feat.dense, action], -1))
-        return tf.concat([feat, action], -1)
+        return feat.concat(tf.cast(action, feat.dtype))
 
 
-class ModelLoss(_Seeker):
+class ModelLoss(Intrinsic):
     """Seeks states in which a head predicts that the world model errs."""
 
-    def __init__(
-        self,
-        config: config_lib.Config,
-        act_spec: specs.ActionSpec,
-        model: world_model.WorldModel,
-        rng: np.random.Generator,
-    ):
-        """Builds the head beside actor and critic.
+    def build(self, rng: np.random.Generator) -> heads.MLP:
+        """Makes the head.
 
         Raises:
           ValueError: If `expl_model_loss` names no loss of the world model.
         """
-        super().__init__(config, act_spec, model, rng)
-        decoder = model.heads["decoder"]
-        known = {"kl", *decoder.cnn_keys, *decoder.mlp_keys, *model.heads} - {"decoder"}
-        _check_choice("expl_model_loss", config.expl_model_loss, known)
-        self._head = self.add(
-            "head", heads.MLP(rng, model.rssm.feat_size, (), **config.expl_head)
-        )
-        self._opt = _make_optimizer(self._head, config)
+        decoder = self.model.heads["decoder"]
+        known = {*decoder.cnn_keys, *decoder.mlp_keys, *self.model.heads}
+        name = self.config.expl_model_loss
+        _check_choice("expl_model_loss", name, {"kl", *known} - {"decoder"})
+        size = self.model.rssm.feat_size
+        return self.add("head", heads.MLP(rng, size, (), **self.config.expl_head))
+
+    def predictor_loss(
+        self, data: Mapping[str, tf.Tensor], outputs: world_model.Outputs
+    ) -> tf.Tensor:
+        """Returns the mean negative log-likelihood [] of the world model's loss."""
+        del data
+        name = self.config.expl_model_loss
+        target = outputs.kl if name == "kl" else -outputs.log_probs[name]
+        dist = self.predictor(outputs.feat.stop_gradient())
+        return -tf.reduce_mean(dist.log_prob(tf.stop_gradient(target)))
 
     def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
         """Returns the loss [H + 1, N] that the head expects in imagined states."""
-        return self._head(trajectory.feat).mode()
-
-    def _train_novelty(
-        self, data: Mapping[str, tf.Tensor], outputs: world_model.Outputs
-    ) -> Metrics:
-        name = self._config.expl_model_loss
-        target = outputs.kl if name == "kl" else -outputs.log_probs[name]
-        feat = tf.stop_gradient(outputs.feat)
-        target = tf.stop_gradient(target)
-        return self._fit(lambda: -tf.reduce_mean(self._head(feat).log_prob(target)))
+        return self.predictor(trajectory.feat).mode()
 
 
-BEHAVIOURS = {"Random": Random, "Plan2Explore": Plan2Explore, "ModelLoss": ModelLoss}
+BEHAVIOURS = {
+    "greedy": None,  # the task behaviour explores
+    "Random": Random,
+    "Plan2Explore": Plan2Explore,
+    "ModelLoss": ModelLoss,
+}
 
 
-@graphs.fused
-def _spread(*predictions: tf.Tensor) -> tf.Tensor:
-    """Returns the mean standard deviation [rows] of predictions [rows, size]."""
-    return tf.reduce_mean(tf.math.reduce_std(tf.stack(predictions), 0), -1)
-
-
-def _make_optimizer(part: nn.Module, config: config_lib.Config) -> optim.Optimizer:
-    return optim.Optimizer(
-        "expl",
-        part.named_weights(),
-        l2=config.l2_scale,
-        scale_loss=devices.compute_dtype(config.precision) == tf.float16,
-        **config.expl_opt,
-    )
-
-
-def _check_choice(key: str, value: str, choices: Any) -> None:
+def _check_choice(key: str, value: str, choices: Collection[str]) -> None:
     if value not in choices:
         raise ValueError(f"Unknown {key} {value!r}; choose from {sorted(choices)}.")

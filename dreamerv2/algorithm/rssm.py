@@ -4,8 +4,7 @@ Hafner et al. 2021, section 2.1. Shapes: B batch, T time, A action, D deter,
 S x K stoch (S Gaussians or S categoricals of K classes), E embedding, F = S K + D
 feature. States are dicts: `deter` [B, D], `stoch` [B, S(, K)] and the parameters of
 the distribution that `stoch` was drawn from: `logit` [B, S, K], or `mean` and `std`
-[B, S]. Where no gradient flows, `stoch` may be only the places of its ones, integers
-[B, S] (`onehots.places`); products with it are then sparse.
+[B, S]. Where no gradient flows, `stoch` may be kept in another form, see `constant`.
 """
 
 from __future__ import annotations
@@ -21,9 +20,6 @@ from common.nets import dists
 from common.nets import layers as nn
 
 State = dict[str, tf.Tensor]
-
-# Matrices that the filter multiplies with at each step; see `RSSM._kernel`.
-_KERNELS = ("img_in", "cell", "obs_out", "obs_dist")
 
 STD_ACTIVATIONS = {
     "softplus": tf.nn.softplus,
@@ -89,7 +85,8 @@ class RSSM(nn.Module):
             raise ValueError(f"rssm.ensemble is {ensemble}; give at least one prior.")
         self._deter, self._stoch, self._discrete = deter, stoch, discrete
         self._std_act, self._min_std = STD_ACTIVATIONS[std_act], min_std
-        self._action_size, self._unroll = action_size, unroll
+        self._embed_size, self._action_size = embed_size, action_size
+        self._unroll = unroll
         self.stoch_size = stoch * (discrete or 1)
         self.feat_size = self.stoch_size + deter
         stats = stoch * (discrete or 2)
@@ -103,7 +100,7 @@ class RSSM(nn.Module):
             dist = nn.Dense(rng, hidden, stats)
             self._img_dist.append(self.add(f"img_dist_{k}", dist))
         self._obs_out = self.add(
-            "obs_out", nn.Dense(rng, deter + embed_size, hidden, act, norm)
+            "obs_out", nn.SplitDense(rng, deter, embed_size, hidden, act, norm)
         )
         self._obs_dist = self.add("obs_dist", nn.Dense(rng, hidden, stats))
         self._cell = self.add("gru", nn.GRUCell(rng, hidden, deter))
@@ -157,19 +154,25 @@ class RSSM(nn.Module):
           Posteriors [B, T, ...] and priors [B, T, ...]; nobody needs a sample of the
           priors, so they have no `stoch`.
         """
-        draw = self.draws(action.shape[1], action.shape[0], seed)
-        # The embedding's share of the posterior's first product, for all steps at once.
-        rows = self._obs_out.rows(embed.dtype, self._deter)
-        embed = tf.tensordot(embed, rows, 1)  # [B, T, E] -> [B, T, hidden]
+        batch, steps = action.shape[:2]
+        graphs.check_shape("embed", embed, B=batch, T=steps, E=self._embed_size)
+        graphs.check_shape("action", action, B=batch, T=steps, A=self._action_size)
+        draw = self.draws(steps, batch, seed)
+        embed = self._obs_out.ahead(embed)  # [B, T, E] -> [B, T, hidden]
 
-        def step(state: State, now: tuple, multiply: scans.Multiply) -> State:
+        def step(state: State, now: tuple) -> State:
             embed, action, is_first, noise = now
-            deter = self._advance(*_mask(state, action, is_first), multiply)
-            return self._posterior(deter, embed, noise, multiply)
+            deter = self._advance(*_mask(state, action, is_first))
+            return self._posterior(deter, embed, noise)
 
-        inputs = (*graphs.swap_time((embed, action, is_first)), draw.noise)
-        kernels = {name: self._kernel(name, embed.dtype) for name in _KERNELS}
-        posts = scans.lifted(step, inputs, state, kernels, unroll=self._unroll)
+        posts = scans.lifted(
+            step,
+            (*graphs.swap_time((embed, action, is_first)), draw.noise),
+            state,
+            (self._img_in, self._cell, self._obs_out, self._obs_dist),
+            dtype=embed.dtype,
+            unroll=self._unroll,
+        )
         posts = graphs.swap_time(posts)  # [T, B, ...] -> [B, T, ...]
         priors = self._prior(posts["deter"], draw.member)
         return posts, {"deter": posts["deter"], **priors}
@@ -184,9 +187,8 @@ class RSSM(nn.Module):
     ) -> State:
         """Filters one observation [B, E] into the next state [B, ...]."""
         noise = self.draws(1, embed.shape[0], seed).noise[0]
-        deter = self._advance(*_mask(state, action, is_first), self._multiply)
-        embed = tf.matmul(embed, self._obs_out.rows(embed.dtype, self._deter))
-        return self._posterior(deter, embed, noise, self._multiply)
+        deter = self._advance(*_mask(state, action, is_first))
+        return self._posterior(deter, self._obs_out.ahead(embed), noise)
 
     def img_step(self, state: State, action: tf.Tensor, draw: Draw) -> State:
         """Predicts the next state [B, ...] that an action [B, A] leads to.
@@ -198,13 +200,9 @@ class RSSM(nn.Module):
           action: [B, A].
           draw: Randomness of this step: one slice of `draws`.
         """
-        deter = self._advance(state, action, self._multiply)
+        deter = self._advance(state, action)
         stats = self._prior(deter, draw.member)
-        if state["stoch"].dtype.is_integer:
-            index = self.dist(stats).choose(draw.noise)
-            stoch = onehots.flatten(index, self._discrete)
-        else:
-            stoch = tf.cast(self.dist(stats).sample(draw.noise), deter.dtype)
+        stoch = onehots.sample_like(state["stoch"], self.dist(stats), draw.noise)
         return {"deter": deter, "stoch": stoch, **stats}
 
     def imagine(self, action: tf.Tensor, state: State, seed: tf.Tensor | None) -> State:
@@ -218,9 +216,18 @@ class RSSM(nn.Module):
         )
         return graphs.swap_time(states)
 
-    def feat(self, state: State) -> tf.Tensor | onehots.Sparse:
+    def feat(self, state: State) -> onehots.Latents:
         """Returns concat(stoch, deter) [..., F]."""
-        return self._join(state, state["deter"])
+        return onehots.join(state["stoch"], state["deter"], self.stoch_size)
+
+    def constant(self, state: State) -> State:
+        """Returns a state that takes no gradient, in the form quickest to compute with.
+
+        `img_step` keeps the form; only `feat` and `img_step` can read it.
+        """
+        state = tf.nest.map_structure(tf.stop_gradient, state)
+        stoch = state["stoch"]
+        return {**state, "stoch": onehots.compact(stoch) if self._discrete else stoch}
 
     def flat_stoch(self, state: State) -> tf.Tensor:
         """Returns the stochastic latent as one vector [..., S K]."""
@@ -235,32 +242,12 @@ class RSSM(nn.Module):
             return dists.OneHot(stats["logit"], 2)
         return dists.Normal(stats["mean"], stats["std"], 1)
 
-    def _kernel(self, name: str, dtype: tf.DType) -> tf.Tensor:
-        """Returns one of the matrices `_KERNELS` of the filter."""
-        if name == "cell":
-            return self._cell.kernel(dtype)
-        if name == "obs_out":  # without the embedding's share
-            return self._obs_out.rows(dtype, 0, self._deter)
-        return {"img_in": self._img_in, "obs_dist": self._obs_dist}[name].rows(dtype)
-
-    def _multiply(self, name: str, x: tf.Tensor) -> tf.Tensor:
-        """Returns the product of x [B, I] and a matrix outside of `loops.scan`."""
-        return onehots.matmul(x, self._kernel(name, x.dtype))
-
-    def _join(self, state: State, other: tf.Tensor) -> tf.Tensor | onehots.Sparse:
-        """Returns concat(stoch, other) [..., S K + R] of a state and other [..., R]."""
-        if state["stoch"].dtype.is_integer:
-            return onehots.Sparse(state["stoch"], other)
-        return tf.concat([self.flat_stoch(state), other], -1)
-
-    def _advance(
-        self, state: State, action: tf.Tensor, multiply: scans.Multiply
-    ) -> tf.Tensor:
-        """Returns the next deterministic state [B, D]."""
+    def _advance(self, state: State, action: tf.Tensor) -> tf.Tensor:
+        """Returns the next deterministic state [B, D], h_t = f(h_t-1, z_t-1, a_t-1)."""
         deter = state["deter"]
-        x = self._join(state, tf.cast(action, deter.dtype))
-        x = self._img_in.finish(multiply("img_in", x))
-        return self._cell.finish(multiply("cell", tf.concat([x, deter], -1)), deter)
+        action = tf.cast(action, deter.dtype)
+        x = self._img_in(onehots.join(state["stoch"], action, self.stoch_size))
+        return self._cell(x, deter)
 
     def _prior(self, deter: tf.Tensor, member: tf.Tensor) -> State:
         """Returns the prior's parameters [..., S(, K)].
@@ -282,23 +269,15 @@ class RSSM(nn.Module):
 
         return tf.nest.map_structure(choose, *stats)
 
-    def _posterior(
-        self,
-        deter: tf.Tensor,
-        embed: tf.Tensor,
-        noise: tf.Tensor,
-        multiply: scans.Multiply,
-    ) -> State:
-        """Returns the state [B, ...].
+    def _posterior(self, deter: tf.Tensor, embed: tf.Tensor, noise: tf.Tensor) -> State:
+        """Returns the state [B, ...], z_t drawn from q(z_t | h_t, x_t).
 
         Args:
           deter: [B, D].
           embed: The embedding's share of the first layer's product [B, hidden].
           noise: Noise of the latents [B, S(, K)].
-          multiply: Function of a matrix's name and an input to their product.
         """
-        x = self._obs_out.finish(multiply("obs_out", deter) + embed)
-        stats = self._stats(self._obs_dist.finish(multiply("obs_dist", x)))
+        stats = self._stats(self._obs_dist(self._obs_out(deter, embed)))
         stoch = self.dist(stats).sample(noise)
         return {"deter": deter, "stoch": tf.cast(stoch, deter.dtype), **stats}
 

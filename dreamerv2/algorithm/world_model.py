@@ -6,7 +6,7 @@ Hafner et al. 2021, section 2.1 and equation 2.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -31,7 +31,7 @@ class Outputs(NamedTuple):
     """What the world model found in a batch; all [B, T, ...]."""
 
     embed: tf.Tensor
-    feat: tf.Tensor
+    feat: onehots.Latents
     post: rssm.State
     prior: rssm.State
     kl: tf.Tensor  # [B, T] nats
@@ -41,7 +41,7 @@ class Outputs(NamedTuple):
 class Trajectory(NamedTuple):
     """Imagined states 0..H of N rows, time first."""
 
-    feat: tf.Tensor | onehots.Sparse  # [H + 1, N, F]
+    feat: onehots.Latents  # [H + 1, N, F]
     action: tf.Tensor  # [H + 1, N, A], the actions that led to the states
     discount: tf.Tensor  # [H + 1, N]
     weight: tf.Tensor  # [H + 1, N], chance that the state is reached
@@ -94,13 +94,21 @@ class WorldModel(nn.Module):
                 unroll=config.unroll,
             ),
         )
-        feat = self.rssm.feat_size
-        decoder = coders.Decoder(rng, feat, shapes, **config.decoder)
+        feat, scales = self.rssm.feat_size, config.loss_scales
+        loss_scale = optim.LossScale(self._dtype)
+        decoder = coders.Decoder(
+            rng, feat, shapes, **config.decoder, scales=scales, loss_scale=loss_scale
+        )
         self._images = {*self.encoder.cnn_keys, *decoder.cnn_keys}
-        self.heads: dict[str, Any] = {"decoder": decoder}
-        self.heads["reward"] = heads.MLP(rng, feat, (), **config.reward_head)
-        if config.pred_discount:
-            self.heads["discount"] = heads.MLP(rng, feat, (), **config.discount_head)
+        self.heads: dict[str, coders.Decoder | heads.Head] = {"decoder": decoder}
+        for name in ("reward", "discount") if config.pred_discount else ("reward",):
+            self.heads[name] = heads.Head(
+                rng,
+                feat,
+                name,
+                scale=scales.get(name, 1.0),
+                **config[f"{name}_head"],
+            )
         for name, head in self.heads.items():
             self.add(f"heads/{name}", head)
         unknown = set(config.grad_heads) - set(self.heads)
@@ -113,7 +121,7 @@ class WorldModel(nn.Module):
             "model",
             self.named_weights(),
             l2=config.l2_scale,
-            scale_loss=self._dtype == tf.float16,
+            loss_scale=loss_scale,
             **config.model_opt,
         )
 
@@ -148,14 +156,14 @@ class WorldModel(nn.Module):
         state: rssm.State,
         seed: tf.Tensor | None,
     ) -> tuple[Outputs, dict[str, tf.Tensor]]:
-        """Takes one gradient step on preprocessed data [B, T, ...]."""
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self.opt.weights)
-            loss, outputs, metrics = self.loss(data, state, seed)
-            scaled = self.opt.scaled(loss)
-        grads = tape.gradient(scaled, self.opt.weights)
-        metrics.update(self.opt.apply(loss, grads))
-        return outputs, metrics
+        """Takes one gradient step on preprocessed data [B, T, ...] (equation 2)."""
+
+        def loss() -> tuple[tf.Tensor, tuple[Outputs, dict[str, tf.Tensor]]]:
+            total, *others = self.loss(data, state, seed)
+            return total, others
+
+        (outputs, metrics), more = self.opt.minimize(loss)
+        return outputs, {**metrics, **more}
 
     def loss(
         self,
@@ -165,33 +173,31 @@ class WorldModel(nn.Module):
     ) -> tuple[tf.Tensor, Outputs, dict[str, tf.Tensor]]:
         """Returns the total loss, what was computed on the way, and metrics.
 
+        Equation 2: -ln p(x | h, z) - ln p(r | h, z) - ln p(g | h, z) + beta KL[q || p],
+        each with its scale, the divergence balanced (Algorithm 2).
+
         Args:
           data: Preprocessed batch [B, T, ...].
           state: State [B, ...] that the sequences continue.
           seed: Stateless seed [2]; None takes the modes.
         """
-        embed = self.encoder(data)
+        embed = self.encoder(data)  # e_t, [B, T, E]
         post, prior = self.rssm.observe(
             embed, data["action"], data["is_first"], state, seed
         )
-        feat = self.rssm.feat(post)
+        feat = self.rssm.feat(post)  # [B, T, F]
         kl = losses.kl_balance(
             _stats(post), _stats(prior), self.rssm.dist, **self._config.kl
         )
-        scales = self._config.loss_scales
-        total, log_probs = self.heads["decoder"].loss(
-            graphs.flatten_time(self._head_input("decoder", feat)),
-            graphs.flatten_time(dict(data)),
-            scales,
-            self.opt.loss_scale,
-        )
-        log_probs = {k: tf.reshape(v, feat.shape[:2]) for k, v in log_probs.items()}
+        batch, steps = data["action"].shape[:2]
+        total, log_probs = 0.0, {}
         for name, head in self.heads.items():
-            if name != "decoder":
-                dist = head(self._head_input(name, feat))
-                log_probs[name] = dist.log_prob(data[name])
-                total -= scales.get(name, 1.0) * tf.reduce_mean(log_probs[name])
-        total += scales.get("kl", 1.0) * kl.loss
+            loss, by_key = head.loss(self._head_input(name, feat), data)
+            total += loss
+            log_probs |= by_key
+        for key, value in {**log_probs, "kl": kl.value}.items():
+            graphs.check_shape(f"the loss of {key}", value, B=batch, T=steps)
+        total += self._config.loss_scales.kl * kl.loss
         parts = {"kl": kl.loss}
         parts.update({k: -tf.reduce_mean(v) for k, v in log_probs.items()})
         metrics = {f"{key}_loss": value for key, value in parts.items()}
@@ -203,7 +209,7 @@ class WorldModel(nn.Module):
 
     def imagine(
         self,
-        policy: Callable[[tf.Tensor, tf.Tensor | None], tf.Tensor],
+        policy: Callable[[onehots.Latents, tf.Tensor | None], tf.Tensor],
         action_noise: tf.Tensor | None,
         start: rssm.State,
         is_terminal: tf.Tensor,
@@ -223,10 +229,8 @@ class WorldModel(nn.Module):
           differentiable: Whether gradients flow through the trajectory.
         """
         start = rssm.carried(start)
-        # In bfloat16, on a CPU with AMX, matrix products are faster still.
-        single = self._dtype == tf.float32 and graphs.fuses()
-        if self._config.rssm.discrete and single and not differentiable:
-            start["stoch"] = onehots.places(start["stoch"])
+        if not differentiable:
+            start = self.rssm.constant(start)
         start = graphs.flatten_time(start)  # [B, T, ...] -> [N, ...]
         rows = start["deter"].shape[0]
         seeds = None if seed is None else tf.random.split(seed, horizon)
@@ -234,8 +238,9 @@ class WorldModel(nn.Module):
         def step(now: rssm.State, t: tf.Tensor) -> rssm.State:
             # The latents' noise is large: it is drawn when it is needed.
             draws = self.rssm.draws(1, rows, None if seed is None else seeds[t])
-            feat = tf.nest.map_structure(tf.stop_gradient, self.rssm.feat(now))
+            feat = self.rssm.feat(now).stop_gradient()
             action = policy(feat, None if action_noise is None else action_noise[t])
+            graphs.check_shape("action", action, N=rows, A=self._action_size)
             draw = tf.nest.map_structure(lambda x: x[0], draws)
             state = self.rssm.img_step(now, action, draw)
             return {"deter": state["deter"], "stoch": state["stoch"], "action": action}
@@ -245,12 +250,12 @@ class WorldModel(nn.Module):
         states = tf.nest.map_structure(
             lambda first, rest: tf.concat([first[None], rest], 0), start, states
         )
-        feat = self.rssm.feat(states)
+        feat = self.rssm.feat(states)  # [H + 1, N, F]
         discount = self._discounts(feat, tf.reshape(is_terminal, [rows]))
         weight = losses.discount_weights(discount)
         return Trajectory(feat, states["action"], discount, weight)
 
-    def reward(self, feat: tf.Tensor | onehots.Sparse) -> tf.Tensor:
+    def reward(self, feat: tf.Tensor | onehots.Latents) -> tf.Tensor:
         """Returns predicted rewards [...] of features [..., F]."""
         return self.heads["reward"](feat).mode()
 
@@ -306,24 +311,21 @@ class WorldModel(nn.Module):
         start = {k: v[:, seen - 1] for k, v in post.items()}
         ahead = self.rssm.imagine(action[:, seen:], start, seed2)
         feat = self.rssm.feat({k: v[:, :seen] for k, v in post.items()})
-        feat = tf.concat([feat, self.rssm.feat(ahead)], 1)  # [B, T, F]
+        feat = tf.concat([feat.to_tensor(), self.rssm.feat(ahead).to_tensor()], 1)
         dists = self.heads["decoder"](feat)
         keys = self.heads["decoder"].cnn_keys
         images = {k: tf.cast(dists[k].mode(), tf.float32) + 0.5 for k in keys}
         return images, {k: v[:, -1] for k, v in post.items()}
 
-    def _head_input(self, name: str, feat: tf.Tensor) -> tf.Tensor:
+    def _head_input(self, name: str, feat: onehots.Latents) -> onehots.Latents:
         """Returns the features, without gradient if the head shall not shape them."""
-        return feat if name in self._config.grad_heads else tf.stop_gradient(feat)
+        return feat if name in self._config.grad_heads else feat.stop_gradient()
 
-    def _discounts(
-        self, feat: tf.Tensor | onehots.Sparse, is_terminal: tf.Tensor
-    ) -> tf.Tensor:
+    def _discounts(self, feat: onehots.Latents, is_terminal: tf.Tensor) -> tf.Tensor:
         """Returns discounts [H + 1, N]; the first is the true one from replay."""
         if "discount" not in self.heads:
             return self._config.discount * tf.ones(feat.shape[:-1])
-        later = tf.nest.map_structure(lambda x: x[1:], feat)
-        discount = self.heads["discount"](later).mean()
+        discount = self.heads["discount"](feat[1:]).mean()
         first = (1.0 - tf.cast(is_terminal, tf.float32)) * self._config.discount
         return tf.concat([first[None], discount], 0)
 

@@ -54,25 +54,25 @@ def test_a_fraction_of_the_critic_is_copied_but_all_of_it_at_first():
 def test_without_a_slow_critic_the_critic_judges_itself():
     agent = tiny_agent.make(slow_target=False)
     assert not any("target_critic" in name for name in agent.named_weights())
-    plan, _ = imagine(agent)
-    value = agent.task.critic(plan.trajectory.feat).mode()
-    np.testing.assert_array_equal(plan.value, value)
+    imagined, _ = imagine(agent)
+    value = agent.task.critic(imagined.trajectory.feat).mode()
+    np.testing.assert_array_equal(imagined.value, value)
 
 
 def imagine(agent, data=None):
-    """A plan of the task behaviour, and the states [B, T, ...] that it starts from."""
+    """What the task behaviour imagines, and the states [B, T, ...] it starts from."""
     data = {k: tf.constant(v) for k, v in (data or tiny_agent.batch()).items()}
     data = agent.model.preprocess(data)
     state = agent.model.initial(tiny_agent.BATCH)
     _, outputs, _ = agent.model.loss(data, state, tf.constant([1, 2]))
-    plan, _ = agent.task.plan(
+    imagined, _ = agent.task.imagine(
         agent.model,
         outputs.post,
         data["is_terminal"],
         lambda trajectory: (agent.model.reward(trajectory.feat), {}),
         tf.constant([3, 4]),
     )
-    return plan, outputs
+    return imagined, outputs
 
 
 def coefficients(**settings):
@@ -84,8 +84,8 @@ def actor_loss_and_gradient(gradient, discrete=False, **settings):
     agent = tiny_agent.make(discrete=discrete, actor_grad=gradient)
     weights = agent.task.actor_opt.weights
     with tf.GradientTape() as tape:
-        plan, _ = imagine(agent, tiny_agent.batch(discrete=discrete))
-        loss, _ = agent.task.actor_loss(plan, coefficients(**settings))
+        imagined, _ = imagine(agent, tiny_agent.batch(discrete=discrete))
+        loss, _ = agent.task.actor_loss(imagined, coefficients(**settings))
     return float(loss), tape.gradient(loss, weights)
 
 
@@ -125,11 +125,11 @@ def test_the_gradient_follows_the_kind_of_action_unless_it_is_given(discrete, na
 
 def test_entropy_is_rewarded_by_actor_ent():
     agent = tiny_agent.make()
-    plan, _ = imagine(agent)
-    dist = agent.task.actor(plan.trajectory.feat[:-2])
-    entropy = np.mean(plan.trajectory.weight[:-2] * dist.entropy())
-    plain, _ = agent.task.actor_loss(plan, coefficients())
-    loss, metrics = agent.task.actor_loss(plan, coefficients(actor_ent=0.5))
+    imagined, _ = imagine(agent)
+    dist = agent.task.actor(imagined.trajectory.feat[:-2])
+    entropy = np.mean(imagined.trajectory.weight[:-2] * dist.entropy())
+    plain, _ = agent.task.actor_loss(imagined, coefficients())
+    loss, metrics = agent.task.actor_loss(imagined, coefficients(actor_ent=0.5))
     np.testing.assert_allclose(loss, plain - 0.5 * entropy, rtol=1e-4)
     np.testing.assert_allclose(metrics["actor_ent"], np.mean(dist.entropy()), rtol=1e-5)
 
@@ -143,13 +143,13 @@ def test_an_update_uses_the_scheduled_entropy_of_its_step():
 
 def test_a_plan_starts_from_every_state_and_follows_the_actor():
     agent = tiny_agent.make()
-    plan, outputs = imagine(agent)
+    imagined, outputs = imagine(agent)
     rows = tiny_agent.BATCH * tiny_agent.LENGTH
-    feat, action, discount, weight = plan.trajectory
+    feat, action, discount, weight = imagined.trajectory
     assert feat.shape == (4, rows, agent.model.rssm.feat_size)
     assert action.shape == (4, rows, tiny_agent.ACTIONS)
     assert discount.shape == weight.shape == (4, rows)
-    assert plan.target.shape == (3, rows)
+    assert imagined.target.shape == (3, rows)
     start = tf.reshape(outputs.feat, feat[0].shape)  # [B, T, F] -> [B * T, F]
     np.testing.assert_array_equal(feat[0], start)
     np.testing.assert_array_equal(action[0], np.zeros_like(action[0]))

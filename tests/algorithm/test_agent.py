@@ -304,6 +304,6 @@ def test_an_agent_without_images_reports_no_video(eager):
 def test_a_seed_can_wait_for_a_tensor():
     with tf.Graph().as_default():
         norm, seed = tf.constant(1.0), tf.constant([1, 2])
-        late = graphs.after(norm, seed)
+        late = graphs.not_before(norm, seed)
     assert norm.op in late.op.control_inputs
-    assert graphs.after(norm, None) is None
+    assert graphs.not_before(norm, None) is None

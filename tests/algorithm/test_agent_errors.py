@@ -11,7 +11,7 @@ CASES = {  # settings, parts of the message: what was given, what there is
     "clip_rewards": ({"clip_rewards": "clip"}, "'clip'.*identity.*sign.*tanh"),
     "expl_behavior": (
         {"expl_behavior": "plan2explore"},
-        "'plan2explore'.*greedy.*ModelLoss.*Plan2Explore.*Random",
+        "'plan2explore'.*ModelLoss.*Plan2Explore.*Random.*greedy",
     ),
     "disag_target": ({**P2E, "disag_target": "obs"}, "'obs'.*deter.*embed.*feat.*stoc"),
     "disag_action_align": (
@@ -45,8 +45,11 @@ CASES = {  # settings, parts of the message: what was given, what there is
         "discount_head.dist is 'mse'.*binary",
     ),
     "critic.dist": ({"critic__dist": "onehot"}, "critic.dist is 'onehot'.*mse"),
-    "model_opt.opt": ({"model_opt__opt": "lion"}, "'lion' for model.*adam.*sgd"),
-    "expl_opt.opt": ({**P2E, "expl_opt__opt": "lion"}, "'lion' for expl.*adam.*sgd"),
+    "model_opt.opt": ({"model_opt__opt": "lion"}, "model_opt.opt 'lion'.*adam.*sgd"),
+    "expl_opt.opt": (
+        {**P2E, "expl_opt__opt": "lion"},
+        "expl_opt.opt 'lion'.*adam.*sgd",
+    ),
     "expl_head.norm": ({**P2E, "expl_head__norm": "batch"}, "'batch'"),
     "actor_ent": ({"actor_ent": "liner(0,1,9)"}, r"liner\(0,1,9\).*linear"),
     "imag_horizon": ({"imag_horizon": 1}, "imag_horizon is 1.*at least 2"),

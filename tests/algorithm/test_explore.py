@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 import tiny_agent
 
+from common.compute import onehots
+
 pytestmark = pytest.mark.tf
 
 SIZES = {"stoch": 12, "deter": 8, "feat": 20, "embed": 8}
@@ -35,7 +37,8 @@ def features(agent, *lead):
     size = agent.model.rssm.feat_size
     feat = np.random.default_rng(0).normal(size=(*lead, size))
     action = np.eye(tiny_agent.ACTIONS)[np.random.default_rng(1).integers(0, 3, lead)]
-    return tf.constant(feat, tf.float32), tf.constant(action, tf.float32)
+    feat = onehots.Latents(tf.constant(feat, tf.float32))
+    return feat, tf.constant(action, tf.float32)
 
 
 def novelty_loss(agent, data, outputs):
@@ -153,7 +156,7 @@ def test_the_ensemble_predicts_offset_steps_ahead_from_the_aligned_action(
         if key == "action":
             now = {**data, "action": data["action"] + bump}
         elif key == "feat":
-            seen = outputs._replace(feat=outputs.feat + bump)
+            seen = outputs._replace(feat=onehots.Latents(outputs.feat + bump))
         else:
             post = {**outputs.post, "deter": outputs.post["deter"] + bump}
             seen = outputs._replace(post=post)
@@ -163,13 +166,13 @@ def test_the_ensemble_predicts_offset_steps_ahead_from_the_aligned_action(
 def test_the_reward_mixes_disagreement_and_task_by_their_scales():
     agent = make(expl_intr_scale=0.5, expl_extr_scale=2.0)
     data, outputs = found(agent)
-    plan, _ = agent.expl.plan(
+    imagined, _ = agent.expl.imagine(
         agent.model, outputs.post, data["is_terminal"], agent.expl.reward, SEED
     )
-    reward, _ = agent.expl.reward(plan.trajectory)
-    intrinsic = agent.expl.intrinsic_reward(plan.trajectory)
-    extrinsic = agent.model.reward(plan.trajectory.feat)
-    assert reward.shape == plan.trajectory.weight.shape
+    reward, _ = agent.expl.reward(imagined.trajectory)
+    intrinsic = agent.expl.intrinsic_reward(imagined.trajectory)
+    extrinsic = agent.model.reward(imagined.trajectory.feat)
+    assert reward.shape == imagined.trajectory.weight.shape
     np.testing.assert_allclose(reward, 0.5 * intrinsic + 2 * extrinsic, rtol=1e-4)
 
 
@@ -208,14 +211,14 @@ def test_model_loss_learns(discrete):
 def test_model_loss_seeks_what_its_head_expects():
     agent = make("ModelLoss")
     data, outputs = found(agent)
-    plan, _ = agent.expl.plan(
+    imagined, _ = agent.expl.imagine(
         agent.model, outputs.post, data["is_terminal"], agent.expl.reward, SEED
     )
     head = agent.expl.named_weights()
     for key in ("kernel", "bias"):
         weight = head[f"head/out/out/{key}"]
         weight.assign(tf.fill(weight.shape, 2.0 * (key == "bias")))
-    intrinsic = agent.expl.intrinsic_reward(plan.trajectory)
+    intrinsic = agent.expl.intrinsic_reward(imagined.trajectory)
     np.testing.assert_allclose(intrinsic, np.full(intrinsic.shape, 2.0))
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from common.compute import graphs
+from common.compute import onehots
 from common.nets import coders, dists, heads
 
 pytestmark = pytest.mark.tf
@@ -223,18 +223,19 @@ def test_the_loss_of_a_decoder_is_that_of_its_distributions(
     piece, settings, monkeypatch
 ):
     monkeypatch.setattr(coders, "_PIECE", piece)
-    part, feat = decoder(**settings), tf.reshape(features(), [-1, 7])
-    data = graphs.flatten_time(tensors(feat.dtype))
+    scales = {"pose": 0.5, "image": 3.0}
+    part, feat = decoder(**settings, scales=scales), features()
+    data = tensors(feat.dtype)
     weights = list(part.named_weights().values())
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(feat)
-        found, log_probs = part.loss(feat, data, {"pose": 0.5, "image": 3.0}, 1.0)
+        found, log_probs = part.loss(onehots.Latents(feat), data)
         dists_by_key = part(feat)
         expected = 0.0
         for key, dist in dists_by_key.items():
             values = dist.log_prob(data[key])
             np.testing.assert_allclose(log_probs[key], values, rtol=1e-5)
-            scale = {"pose": 0.5, "image": 3.0}.get(key, 1.0)
+            scale = scales.get(key, 1.0)
             expected -= scale * tf.reduce_mean(values)
     assert set(log_probs) == set(dists_by_key)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -244,11 +245,8 @@ def test_the_loss_of_a_decoder_is_that_of_its_distributions(
 
 
 def test_a_decoder_judges_bytes_like_the_numbers_they_stand_for():
-    part, feat = decoder(), tf.reshape(features(), [-1, 7])
-    judged = [
-        part.loss(feat, graphs.flatten_time(data), {}, 1.0)
-        for data in in_bytes("image", "depth")
-    ]
+    part, feat = decoder(), onehots.Latents(features())
+    judged = [part.loss(feat, data) for data in in_bytes("image", "depth")]
     np.testing.assert_allclose(judged[0][0], judged[1][0], rtol=1e-5)
     for key, values in judged[0][1].items():
         np.testing.assert_allclose(values, judged[1][1][key], rtol=1e-4)

@@ -1,12 +1,11 @@
-"""Sparse products give what products with one-hot vectors give."""
+"""Features are what they stand for, in whichever form they are kept."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 import tiny_agent
 
-from common.compute import graphs, onehots
-from dreamerv2.algorithm import explore
+from common.compute import onehots
 
 pytestmark = pytest.mark.tf
 
@@ -14,40 +13,81 @@ ROWS, COUNT, CLASSES, REST, SIZE = 6, 3, 4, 5, 7
 
 
 def inputs(dtype=tf.float32):
-    """One-hot vectors beside numbers, sparse and as they are; a kernel."""
+    """One-hot vectors beside numbers, as places and as vectors; a kernel."""
     rng = np.random.default_rng(0)
     index = rng.integers(0, CLASSES, [ROWS, COUNT])
     onehot = tf.one_hot(index, CLASSES, dtype=dtype)
     rest = tf.cast(rng.normal(size=[ROWS, REST]), dtype)
-    sparse = onehots.Sparse(onehots.places(onehot), rest)
-    flat = tf.concat([tf.reshape(onehot, [ROWS, -1]), rest], -1)
+    sparse = onehots.join(onehots.places(onehot), rest, COUNT * CLASSES)
+    dense = onehots.join(onehot, rest, COUNT * CLASSES)
     kernel = tf.cast(rng.normal(size=[COUNT * CLASSES + REST, SIZE]), dtype)
-    return sparse, flat, kernel
+    return sparse, dense, kernel
 
 
 def test_ones_are_placed_among_all_numbers():
     onehot = tf.one_hot([[2, 0, 3], [1, 1, 0]], CLASSES)
     expected = [[2, 4, 11], [1, 5, 8]]
     np.testing.assert_array_equal(onehots.places(onehot), expected)
-    sparse, flat, _ = inputs()
-    np.testing.assert_array_equal(onehots.expand(sparse, COUNT * CLASSES), flat)
-    np.testing.assert_array_equal(onehots.expand(flat, COUNT * CLASSES), flat)
 
 
-def test_a_sparse_input_has_the_type_and_the_batch_of_what_it_stands_for():
-    sparse, flat, _ = inputs(tf.float16)
-    assert sparse.dtype == flat.dtype
-    assert sparse.shape[:-1] == flat.shape[:-1]
-    parts = tf.nest.map_structure(lambda x: tf.reshape(x, [2, 3, -1]), sparse)
-    assert parts.shape[:-1] == (2, 3)
-    for one, two in zip(onehots.merge_axes(parts), sparse, strict=True):
-        np.testing.assert_array_equal(one, two)
+def fold(feat):
+    """[6, F] as [2, 3, F]."""
+    return feat.map(lambda x: tf.reshape(x, [2, 3, x.shape[-1]]))
+
+
+# What extensions do with features; each must mean the same in both forms.
+OPERATIONS = {
+    "all of it": lambda feat: feat,
+    "a slice of time": lambda feat: feat[:-1],
+    "a slice of rows and time": lambda feat: feat[:, 1:],
+    "one step": lambda feat: feat[0],
+    "a step in a loop": lambda feat: feat[tf.constant(1)],
+    "a slice of features": lambda feat: feat[..., 2:14],
+    "a slice of all axes": lambda feat: feat[0, :, :5],
+    "two times more": lambda feat: feat.concat(tf.ones([2, 3, 2], feat.dtype)),
+    "TensorFlow's concat": lambda feat: tf.concat([feat, feat], -1),
+    "TensorFlow's stop_gradient": lambda feat: tf.stop_gradient(feat),
+    "without gradient": lambda feat: feat.stop_gradient(),
+    "one axis less": lambda feat: feat.merge_axes(),
+    "a mean": lambda feat: tf.reduce_mean(feat, -1),
+    "a sum with a tensor": lambda feat: tf.ones([3, 17], feat.dtype) + feat,
+    "a loop": lambda feat: tf.map_fn(lambda x: 2 * x, tf.convert_to_tensor(feat)),
+}
+
+
+@pytest.mark.parametrize("how", ["graph", "eager"])
+def test_features_mean_the_same_in_both_forms(how):
+    differing = []
+    for name, operation in OPERATIONS.items():
+        results = []
+        for feat in inputs()[:2]:
+            feat = fold(feat)
+            assert feat.shape == (2, 3, COUNT * CLASSES + REST)
+
+            def run(feat=feat, operation=operation):
+                result = operation(feat)
+                return tf.zeros(result.shape) + result
+
+            graph = tf.function(run, autograph=False) if how == "graph" else run
+            results.append(graph().numpy())
+        if results[0].shape != results[1].shape or (results[0] != results[1]).any():
+            differing.append(name)
+    assert not differing
+
+
+def test_features_are_of_their_numbers_type_and_refuse_another():
+    for feat in inputs(tf.float16)[:2]:
+        assert feat.dtype == tf.float16
+        with pytest.raises((TypeError, ValueError)):
+            tf.convert_to_tensor(feat, tf.float32)
 
 
 @pytest.mark.parametrize("how", ["graph", "eager", "xla"])
 @pytest.mark.parametrize("dtype", [tf.float32, tf.float16, tf.bfloat16])
 def test_a_sparse_product_and_its_gradients_are_those_of_the_product(dtype, how):
-    sparse, flat, kernel = inputs(dtype)
+    sparse, vectors, kernel = inputs(dtype)
+    ones, rest = sparse.parts[1], vectors.to_tensor()[:, COUNT * CLASSES :]
+    onehot = vectors.to_tensor()[:, : COUNT * CLASSES]
     upstream = tf.cast(np.random.default_rng(1).normal(size=[ROWS, SIZE]), dtype)
 
     def run(x, dense):
@@ -59,39 +99,13 @@ def test_a_sparse_product_and_its_gradients_are_those_of_the_product(dtype, how)
     graph = run
     if how != "eager":
         graph = tf.function(run, autograph=False, jit_compile=how == "xla")
-    found = graph(lambda dense: sparse._replace(dense=dense), sparse.dense)
-    ones = flat[:, : COUNT * CLASSES]
-    expected = run(lambda dense: tf.concat([ones, dense], -1), sparse.dense)
+    found = graph(lambda dense: sparse.of((dense, ones)), rest)
+    expected = run(lambda dense: tf.concat([onehot, dense], -1), rest)
     bound = 1e-5 if dtype == tf.float32 else 0.05
     for one, two in zip(found, expected, strict=True):
         assert one.dtype == dtype
         one, two = (tf.cast(x, tf.float32) for x in (one, two))
         np.testing.assert_allclose(one, two, rtol=bound, atol=bound)
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"pred_discount": False, "grad_heads": ["decoder", "reward"]},
-        {"expl_behavior": "Plan2Explore", "expl_extr_scale": 1.0},
-        {"expl_behavior": "Plan2Explore", "disag_action_align": "next"},
-        {"expl_behavior": "ModelLoss", "expl_model_loss": "kl"},
-    ],
-)
-def test_an_update_is_the_same_with_places_as_with_vectors(settings, monkeypatch):
-    found = []
-    for sparse in (True, False):
-        monkeypatch.setattr(graphs, "fuses", lambda sparse=sparse: sparse)
-        agent = tiny_agent.make(**settings)
-        for _ in range(2):
-            _, metrics = agent.train(tiny_agent.batch(), None, step=0)
-        found.append((metrics, agent.named_weights()))
-    (one, weights), (two, others) = found
-    for key in one:
-        np.testing.assert_allclose(one[key], two[key], rtol=1e-3, atol=1e-5)
-    for key in weights:
-        np.testing.assert_allclose(weights[key], others[key], rtol=1e-2, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -113,20 +127,10 @@ def test_places_are_used_where_no_gradient_needs_the_vectors(
     reward = type(agent.model).reward
 
     def spy(self, feat):
-        kinds.add(type(feat) is onehots.Sparse)
+        kinds.add(len(feat.parts) == 2)
         return reward(self, feat)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(agent.model), "reward", spy)
         agent.train(tiny_agent.batch(discrete=discrete), None, step=0)
     assert kinds == {sparse}
-
-
-def test_an_action_goes_with_a_sparse_feature():
-    agent = tiny_agent.make(expl_behavior="Plan2Explore", disag_action_cond=True)
-    assert isinstance(agent.expl, explore.Plan2Explore)
-    sparse, flat, _ = inputs()
-    action = tf.one_hot([0, 1, 2, 0, 1, 2], 3)
-    found = agent.expl._inputs(sparse, action, 0)
-    expected = agent.expl._inputs(flat, action, 0)
-    np.testing.assert_array_equal(onehots.expand(found, COUNT * CLASSES), expected)

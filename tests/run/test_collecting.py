@@ -129,7 +129,7 @@ def test_one_image_is_encoded_as_among_others_after_its_weights_changed_too(asid
     one = {key: value[:1] for key, value in obs.items()}
     with tiny_agent.running(eagerly=False):
         agent = tiny_agent.make("image", collect_during_update=aside)
-        encode = tf.function(agent._acting.encode, autograph=False)
+        encode = tf.function(agent._policy.encode, autograph=False)
         before = encode(one)
         np.testing.assert_allclose(before, encode(obs)[:1], rtol=1e-5, atol=1e-6)
         for weight in agent.model.encoder.named_weights().values():
