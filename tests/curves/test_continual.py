@@ -1,6 +1,5 @@
 """Hand-worked examples and laws of the continual-learning metrics."""
 
-import itertools
 import json
 
 import numpy as np
@@ -157,59 +156,6 @@ def test_counts_and_order_of_ends_are_checked(curves, ends):
 def test_a_curve_needs_increasing_steps_and_as_many_values(steps, values):
     with pytest.raises(ValueError):
         evaluations.Curve(steps, values)
-
-
-def test_mean_and_population_deviation():
-    assert cm.mean_std([1.0, 2.0, 6.0]) == pytest.approx((3.0, np.sqrt(14 / 3)))
-
-
-def test_the_interquartile_mean_leaves_out_both_outer_quarters():
-    assert cm.interquartile_mean([100, 3, 1, 2, -50, 4, 5, 6]) == pytest.approx(3.5)
-    assert cm.interquartile_mean(np.array([[9, 1], [2, 3]])) == pytest.approx(2.5)
-
-
-def test_the_bootstrap_agrees_with_all_possible_resamplings():
-    scores = np.array([[0.0, 10.0], [1.0, 14.0], [5.0, 30.0]])
-    draws = list(itertools.product(range(3), repeat=3))
-    means = [
-        (scores[list(a), 0].mean() + scores[list(b), 1].mean()) / 2
-        for a in draws
-        for b in draws
-    ]
-    low, high = np.quantile(means, [0.1, 0.9])
-    result = cm.stratified_bootstrap(
-        scores, np.random.default_rng(0), np.mean, samples=20_000, confidence=0.8
-    )
-    assert result.point == pytest.approx(scores.mean())
-    assert result.low == pytest.approx(low, abs=0.2)
-    assert result.high == pytest.approx(high, abs=0.2)
-
-
-def test_the_bootstrap_draws_runs_within_each_task():
-    scores = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
-    result = cm.stratified_bootstrap(scores, np.random.default_rng(0), np.mean)
-    assert result == (0.5, 0.5, 0.5)
-
-
-def test_the_interval_of_the_interquartile_mean_is_that_of_any_function():
-    scores = np.random.default_rng(3).random((5, 3))
-    one = cm.stratified_bootstrap(scores, np.random.default_rng(0))
-    other = cm.stratified_bootstrap(
-        scores, np.random.default_rng(0), lambda values: cm.interquartile_mean(values)
-    )
-    assert one == pytest.approx(other)
-
-
-def test_the_bootstrap_depends_on_its_generator_alone():
-    scores = np.random.default_rng(1).random(12)
-    one, two, three = (
-        cm.stratified_bootstrap(scores, np.random.default_rng(seed))
-        for seed in (0, 0, 1)
-    )
-    assert one == two != three
-    assert one.low < one.point < one.high
-    with pytest.raises(ValueError, match="runs, tasks"):
-        cm.stratified_bootstrap(np.zeros((2, 2, 2)), np.random.default_rng(0))
 
 
 def test_evaluations_are_read_from_json_lines(tmp_path, caplog):
