@@ -5,11 +5,15 @@ import json
 import logging
 import os
 import pathlib
+import sys
+import textwrap
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from common import config as config_lib
+from common.config import plugins
 from common.records import dashboards, logger, outputs, timing
 
 
@@ -104,6 +108,86 @@ def test_a_failing_output_is_reported_once_and_stops_nothing(caplog):
     assert good.closed and bad.closed
     assert len(caplog.messages) == 1
     assert "No space left" in caplog.text and "Tape" in caplog.text
+
+
+def test_the_example_of_an_own_output_does_what_it_says(tmp_path):
+    example = textwrap.dedent(logger.Output.__doc__.partition("mine.py:\n\n")[2])
+    (tmp_path / "mine.py").write_text(example)
+    kind = plugins.choose("outputs", f"{tmp_path / 'mine.py'}:Csv", {})
+    with logger.Logger(logger.make_own([kind], tmp_path, {})) as log:
+        log.write(3, {"return": 0.5, "image": np.zeros((2, 2, 3))})
+        log.write(4, {"loss": 1.0})
+        log.write(9, {"return": 2})
+    del sys.modules["mine"]
+    assert (tmp_path / "returns.csv").read_text() == "3,0.5\n9,2\n"
+
+
+def test_own_outputs_that_fail_are_reported_once_and_the_others_go_on(tmp_path, caplog):
+    def broken(folder, config):
+        raise ConnectionError("no service")
+
+    made = []
+
+    def good(folder, config):
+        made.append((folder, config))
+        return Tape()
+
+    kinds = [broken, good, lambda folder, config: Tape(OSError("full"))]
+    own = logger.make_own(kinds, tmp_path, "the configuration")
+    assert made == [(tmp_path, "the configuration")] and len(own) == 2
+    with logger.Logger(own) as log:
+        log.rewind(3)  # which a tape does not know
+        log.write(4, {"a": 1})
+        log.write(5, {"a": 1})
+    assert [kept.step for kept in own[0].records] == [4, 5]
+    assert own[0].closed and own[1].tries == 2
+    assert len(caplog.messages) == 2
+    assert "broken" in caplog.text and "no service" in caplog.text
+
+
+@pytest.mark.tf
+def test_an_own_output_of_the_configuration_has_all_records_of_a_run(tmp_path, agents):
+    import dummies
+
+    from dreamerv2.run import loop, phases
+
+    (tmp_path / "witness.py").write_text(WITNESS)
+    for steps in (20, 40):  # the second run goes on from the snapshot of the first
+        settings = dummies.configure(tmp_path / "run", steps=40).flat
+        own = {"outputs": (f"{tmp_path / 'witness.py'}:Witness",)}
+        config = config_lib.Config({**settings, **own})
+        loop.train(dummies.Tapes().tasks, phases.Schedule([steps]), config)
+    calls = sys.modules.pop("witness").CALLS
+    assert calls[0] == ("made", tmp_path / "run", 40)
+    assert calls.count(("closed",)) == 2 and calls[-1] == ("closed",)
+    second = calls[calls.index(("closed",)) + 1 :]
+    assert [call[0] for call in second[:3]] == ["made", "rewound", "record"]
+    assert second[1] == ("rewound", 20)
+    written = [(line["step"], line) for line in lines(tmp_path / "run/metrics.jsonl")]
+    seen = [call[1:] for call in calls if call[0] == "record" and call[2]]
+    assert [step for step, _ in seen] == [step for step, _ in written]
+    assert [set(scalars) for _, scalars in seen] == [
+        set(line) - {"step"} for _, line in written
+    ]
+
+
+WITNESS = """
+CALLS = []
+
+
+class Witness:
+    def __init__(self, folder, config):
+        CALLS.append(("made", folder, config.steps))
+
+    def rewind(self, step):
+        CALLS.append(("rewound", step))
+
+    def write(self, record):
+        CALLS.append(("record", record.step, record.scalars))
+
+    def close(self):
+        CALLS.append(("closed",))
+"""
 
 
 def test_a_mean_buffer_gives_means_and_starts_anew():
