@@ -250,7 +250,8 @@ def _split_methods(runs: list[Run]) -> list[Run]:
         if differing:
             _LOG.warning(
                 "Runs called %r differ in %s; each gets a line of its own.",
-                *(group[0].method, ", ".join(differing)),
+                group[0].method,
+                ", ".join(differing),
             )
         for run in group:
             parts = [f"{key}={run.settings.get(key, 'unset')}" for key in differing]
