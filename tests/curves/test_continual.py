@@ -1,7 +1,6 @@
 """Hand-worked examples and laws of the continual-learning metrics."""
 
-import json
-
+import fake_runs
 import numpy as np
 import pytest
 
@@ -141,25 +140,30 @@ def test_performance_plus_forgetting_is_what_was_once_known():
     assert total == pytest.approx(known)
 
 
-@pytest.mark.parametrize(
-    ("curves", "ends"),
-    [([FIRST], [100, 200]), ([], []), ([FIRST, SECOND], [200, 100]), ([FIRST], [0])],
-)
-def test_counts_and_order_of_ends_are_checked(curves, ends):
-    with pytest.raises(ValueError, match="ends"):
-        cm.average_performance(curves, ends)
+def test_counts_and_order_of_ends_are_checked():
+    both = [FIRST, SECOND]
+    for curves, ends in (
+        (both[:1], ENDS),
+        ([], []),
+        (both, ENDS[::-1]),
+        ([FIRST], [0]),
+    ):
+        with pytest.raises(ValueError, match="ends"):
+            cm.average_performance(curves, ends)
 
 
-@pytest.mark.parametrize(
-    ("steps", "values"), [([0, 1], [1.0]), ([], []), ([1, 1], [0, 0]), ([2, 1], [0, 0])]
-)
-def test_a_curve_needs_increasing_steps_and_as_many_values(steps, values):
-    with pytest.raises(ValueError):
-        evaluations.Curve(steps, values)
+def test_a_curve_needs_increasing_steps_and_as_many_values():
+    for steps, values, words in (
+        ([0, 1], [1.0], "as many steps"),
+        ([], [], "at least one"),
+        ([1, 1], [0, 0], "have to increase"),
+        ([2, 1], [0, 0], "have to increase"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            evaluations.Curve(steps, values)
 
 
 def test_evaluations_are_read_from_json_lines(tmp_path, caplog):
-    path = tmp_path / "metrics.jsonl"
     records = [
         {"step": 10, "eval_return_0": 0.5, "eval_success_0": 1, "loss": 3.0},
         {"step": 10, "eval_return_11": 0.1},
@@ -167,8 +171,8 @@ def test_evaluations_are_read_from_json_lines(tmp_path, caplog):
         {"step": 10, "eval_return_0": 0.75},
         {"step": 20, "eval_return_0_old": 9.0, "xeval_return_0": 9.0},
     ]
-    text = "".join(json.dumps(record) + "\n" for record in records)
-    path.write_text(text + '[1]\n\n{"step": 30, "eval_return_0": 0')
+    tail = '[1]\n\n{"step": 30, "eval_return_0": 0'
+    path = fake_runs.write_log(tmp_path, records, tail=tail)
     curves = evaluations.read(path)
     assert list(curves) == [0, 11]
     assert curves[0].steps.tolist() == [0, 10]
