@@ -8,7 +8,8 @@ import sys
 import fake_runs
 import pytest
 
-from dreamerv2.report import __main__ as report
+from dreamerv2 import report
+from dreamerv2.report import __main__ as command
 from dreamerv2.report import published, writer
 from dreamerv2.report import text as text_lib
 
@@ -17,7 +18,7 @@ A, B = fake_runs.TASKS
 
 def write(tmp_path, **options):
     """The text of the report of the runs below tmp_path/logs, and its JSON."""
-    path = writer.write([tmp_path / "logs"], tmp_path / "out", **options)
+    path = report.write([tmp_path / "logs"], tmp_path / "out", **options)
     assert path == tmp_path / "out" / "report.md"
     return path.read_text(), json.loads((path.parent / "report.json").read_text())
 
@@ -263,11 +264,13 @@ def test_no_run_and_no_folder_are_errors(tmp_path):
 def test_the_command_line_takes_folders_and_flags(tmp_path, without_pictures, capsys):
     add(tmp_path, "a_s0", value=lambda *_: -1.0)
     out = str(tmp_path / "out")
-    report.main(["--indir", str(tmp_path / "logs"), "--outdir", out, "--clip_negative"])
+    command.main(
+        ["--indir", str(tmp_path / "logs"), "--outdir", out, "--clip_negative"]
+    )
     assert "Written: " in capsys.readouterr().out
     assert "Negative values count as 0" in (tmp_path / "out" / "report.md").read_text()
     with pytest.raises(SystemExit):
-        report.main(["--indir", "x", "--outdir", out, "--clip_negativ"])
+        command.main(["--indir", "x", "--outdir", out, "--clip_negativ"])
 
 
 def test_numbers_have_as_many_digits_as_say_something():
