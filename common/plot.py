@@ -92,8 +92,12 @@ def _check(
     if not args.indir and not args.baselines:
         raise ValueError("Give --indir with runs, or --baselines published.")
     look = drawing.Look(
-        *(args.cols, args.size, args.xlim, args.ylim),
-        *(_labels(args.labels), args.palette),
+        cols=args.cols,
+        size=args.size,
+        xlim=args.xlim,
+        ylim=args.ylim,
+        labels=_labels(args.labels),
+        palette=args.palette,
     )
     return look, bands.parse_rule(args.agg), panels.match_baselines(args.baselines)
 
@@ -147,8 +151,11 @@ def _report_nothing(runs: Sequence[logs.Run], xaxis: str, yaxis: str) -> None:
     _LOG.error(
         "Nothing to draw: no chosen run has %r and %r. Metrics found: %s. "
         "Methods: %s. Tasks: %s.",
-        *(xaxis, yaxis, names(key for run in runs for key in run.log.keys)),
-        *(names(r.method for r in runs), names(t for r in runs for t in r.tasks)),
+        xaxis,
+        yaxis,
+        names(key for run in runs for key in run.log.keys),
+        names(run.method for run in runs),
+        names(task for run in runs for task in run.tasks),
     )
 
 

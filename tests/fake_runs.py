@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from common.records import jsonl
 from dreamerv2 import settings as settings_lib
 from dreamerv2.run import phases, rundir
 
@@ -28,6 +29,31 @@ def nothing(task: int, step: int) -> float:
     return 0.0
 
 
+def write_log(
+    folder: pathlib.Path,
+    records: Iterable[Mapping[str, Any]],
+    config: str = "",
+    tail: str = "",
+) -> pathlib.Path:
+    """Writes a metrics.jsonl, and no more of a run than is asked for.
+
+    Args:
+      folder: Where to; it is made.
+      records: The lines, None for null.
+      config: Text of a config.yaml beside it, if not empty.
+      tail: What follows the records.
+
+    Returns:
+      The path of the metrics.jsonl.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = "".join(json.dumps(record) + "\n" for record in records)
+    (folder / jsonl.FILE).write_text(text + tail)
+    if config:
+        (folder / rundir.CONFIG).write_text(config)
+    return folder / jsonl.FILE
+
+
 def write(
     folder: pathlib.Path,
     tag: str,
@@ -43,7 +69,7 @@ def write(
     tail: str = "",
     **settings: Any,
 ) -> pathlib.Path:
-    """Writes a run below a folder.
+    """Writes a run below a folder, with its configuration and its tasks.
 
     Args:
       folder: The logdir; the run is in `folder/tag`.
@@ -58,6 +84,9 @@ def write(
       replay: Whether it logs what the replay holds and what is drawn from it.
       tail: What follows in metrics.jsonl.
       **settings: Overrides of the configuration, `__` for a dot.
+
+    Returns:
+      The folder of the run.
     """
     config = DEFAULTS.update(
         {"logdir": str(folder), "tag": tag, "seed": seed, "steps": steps},
@@ -80,8 +109,7 @@ def write(
         lines += [{"step": frame, "return": 0.0, "task": task}, line]
         if replay:
             lines.append(_counters(frame, task, frame == end))
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (place / rundir.METRICS).write_text(text + tail)
+    write_log(place, lines, tail=tail)
     return place
 
 

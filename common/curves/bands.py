@@ -5,13 +5,13 @@ has no value at an x is nan there, and does not count there.
 """
 
 import re
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-SAMPLES = 1000  # resampled sets of seeds behind a confidence interval
+from common.curves import intervals
+
 _BINS = 50  # where no width is asked for
 
 
@@ -32,26 +32,12 @@ class Rule(NamedTuple):
 
 
 MEAN = Rule()
-Center = Callable[[np.ndarray], np.ndarray]  # [S, ...] -> [...]
 
 
-def interquartile_mean(values: np.ndarray) -> np.ndarray:
-    """Mean of the middle half along the first axis; nan are left out.
-
-    Of n values, the floor(n / 4) smallest and largest go (Agarwal et al., 2021).
-    """
-    values = np.sort(values, axis=0)  # nan come last
-    count = np.isfinite(values).sum(0)
-    cut = count // 4
-    index = np.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
-    inside = (index >= cut) & (index < count - cut)
-    return np.where(inside, values, 0.0).sum(0) / np.where(count, inside.sum(0), np.nan)
-
-
-CENTERS: dict[str, Center] = {
+CENTERS: dict[str, intervals.Statistic] = {
     "mean": lambda values: np.nanmean(values, axis=0),
     "median": lambda values: np.nanmedian(values, axis=0),
-    "iqm": interquartile_mean,
+    "iqm": intervals.nan_interquartile_mean,
 }
 # The band that goes with a centre, and the centre that goes with a band.
 _BANDS = {"mean": "std", "median": "iqr", "iqm": "ci"}
@@ -147,32 +133,8 @@ def _ends(
         spread = float(number or 1) * np.nanstd(values, axis=0)
         return mid - spread, mid + spread
     if name == "ci":
-        return bootstrap(values[:, None], lambda v: CENTERS[rule.center](v[:, 0]))
+        return intervals.nan_bootstrap(
+            values[:, None], lambda v: CENTERS[rule.center](v[:, 0])
+        )
     percent = {"minmax": 0.0, "iqr": 25.0}.get(name) if not number else float(number)
     return tuple(np.nanpercentile(values, [percent, 100 - percent], axis=0))
-
-
-def bootstrap(
-    values: np.ndarray, statistic: Center, samples: int = SAMPLES
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % interval of a statistic, seeds drawn with replacement.
-
-    Args:
-      values: [S, strata, ...]; each stratum (task) draws seeds of its own, as many as
-        it has. The seeds that it lacks are nan throughout.
-      statistic: maps such an array to anything of a fixed shape.
-      samples: number of draws.
-    """
-    rng = np.random.default_rng(0)
-    count, strata = values.shape[:2]
-    there = np.isfinite(values).any(axis=tuple(range(2, values.ndim)))  # [S, strata]
-    draws = []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a draw without any value
-        for _ in range(samples):
-            rows = np.tile(np.arange(count)[:, None], strata)
-            for column, seeds in zip(rows.T, there.T, strict=True):
-                column[seeds] = rng.choice(column[seeds], seeds.sum())
-            draws.append(statistic(values[rows, np.arange(strata)]))
-        low, high = np.nanpercentile(draws, [2.5, 97.5], axis=0)
-    return low, high

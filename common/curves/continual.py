@@ -12,31 +12,14 @@ which `clip_negative` does here. Each metric is a mean over tasks; `task_*` give
 terms of it, an array [T].
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
-import scipy.stats
 
 from common.curves import evaluations
 
 Curves = Sequence[evaluations.Curve]
 References = Sequence[evaluations.Curve | Curves]
-
-
-class MeanStd(NamedTuple):
-    """Mean and standard deviation."""
-
-    mean: float
-    std: float
-
-
-class Interval(NamedTuple):
-    """A point estimate with the ends of its confidence interval."""
-
-    point: float
-    low: float
-    high: float
 
 
 def average_performance(
@@ -196,54 +179,6 @@ def zero_shot_transfer(matrix: np.ndarray) -> float:
     count = min(matrix.shape[0] - 1, matrix.shape[1])
     gains = [matrix[k - 1, k - 1] - matrix[0, k - 1] for k in range(2, count + 1)]
     return float(np.mean(gains)) if gains else float("nan")
-
-
-def mean_std(values: Sequence[float]) -> MeanStd:
-    """Mean and population standard deviation (ddof 0) across seeds."""
-    return MeanStd(float(np.mean(values)), float(np.std(values)))
-
-
-def interquartile_mean(values: np.ndarray) -> float:
-    """Mean of the middle half of all values (of any shape), which outliers leave be."""
-    return float(scipy.stats.trim_mean(np.asarray(values), 0.25, axis=None))
-
-
-def stratified_bootstrap(
-    scores: np.ndarray,
-    rng: np.random.Generator,
-    statistic: Callable[[np.ndarray], float] = interquartile_mean,
-    samples: int = 1000,
-    confidence: float = 0.95,
-) -> Interval:
-    """Percentile interval of a statistic over runs and tasks (Agarwal et al., 2021).
-
-    Each sample draws, for each task on its own, as many runs as there are, with
-    replacement.
-
-    Args:
-      scores: [runs, tasks], or [runs] for a single score a run.
-      rng: source of randomness.
-      statistic: maps an array of the shape [runs, tasks] to a number.
-      samples: number of resampled arrays.
-      confidence: share of the samples inside the interval.
-
-    Raises:
-      ValueError: `scores` is empty or of another rank.
-    """
-    scores = np.asarray(scores, np.float64)
-    scores = scores[:, None] if scores.ndim == 1 else scores
-    if scores.ndim != 2 or not scores.size:
-        raise ValueError(f"Scores have shape {scores.shape}; give [runs, tasks].")
-    draws = rng.integers(len(scores), size=(samples, *scores.shape))
-    columns = np.arange(scores.shape[1])
-    if statistic is interquartile_mean:  # all at once, which is much faster
-        drawn = scores[draws, columns].reshape(samples, -1)
-        values = scipy.stats.trim_mean(drawn, 0.25, axis=1)
-    else:
-        values = [statistic(scores[rows, columns]) for rows in draws]
-    tail = (1.0 - confidence) / 2
-    low, high = np.quantile(values, [tail, 1.0 - tail])
-    return Interval(float(statistic(scores)), float(low), float(high))
 
 
 def _prepare(

@@ -219,7 +219,7 @@ def _draw_panel(
         above = method not in scores.PUBLISHED
         if (high > low).any():
             axes.fill_between(
-                *(xs, low, high), alpha=0.18, linewidth=0, color=color, zorder=1 + above
+                xs, low, high, alpha=0.18, linewidth=0, color=color, zorder=1 + above
             )
         elif len(panel.seeds[method]) == 1 and len(xs) > 60 and above:
             axes.plot(xs, mid, ".", markersize=2.5, alpha=0.35, color=color)

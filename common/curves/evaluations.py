@@ -1,7 +1,7 @@
 """Evaluation curves of one run, by task, read from its metrics.jsonl."""
 
-import json
 import logging
+import math
 import os
 import pathlib
 import re
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from common.records import jsonl
 
 _LOG = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ def read(path: str | os.PathLike, metric: str = "eval_return") -> dict[int, Curv
     """Reads the curves `{metric}_{k}` from a metrics.jsonl.
 
     Missing values (null) are left out; of several evaluations of a task at one step,
-    the last counts. Lines that are no JSON object are left out with one warning.
+    the last counts. Lines that are no records are left out with one warning.
 
     Returns:
       Task index k -> curve, by rising k; empty if the file has no evaluations.
@@ -88,17 +90,15 @@ def read(path: str | os.PathLike, metric: str = "eval_return") -> dict[int, Curv
     pattern = re.compile(re.escape(metric) + r"_(\d+)")
     found: dict[int, dict[int, float]] = {}
     bad = 0
-    for line in pathlib.Path(path).expanduser().read_bytes().splitlines():
-        try:
-            record = json.loads(line)
-            step = int(record["step"])
-        except (ValueError, KeyError, TypeError):
+    for record in jsonl.read(pathlib.Path(path).expanduser()):
+        step = jsonl.step_of(record)
+        if step == math.inf:
             bad += 1
             continue
         for key, value in record.items():
             match = pattern.fullmatch(key)
             if match and isinstance(value, int | float):
-                found.setdefault(int(match[1]), {})[step] = float(value)
+                found.setdefault(int(match[1]), {})[int(step)] = float(value)
     if bad:
         _LOG.warning("%s: left out %d lines that are no records.", path, bad)
     return {task: _curve(found[task]) for task in sorted(found)}

@@ -25,6 +25,7 @@ import numpy as np
 
 from common import config as config_lib
 from common.config import coerce
+from common.records import jsonl
 
 _LOG = logging.getLogger(__name__)
 
@@ -127,9 +128,9 @@ def load_runs(
         wanted = re.compile(rf"{re.escape(metric)}(_\d+)?|task")
     paths: dict[pathlib.Path, None] = {}
     for indir in indirs:
-        found = sorted(pathlib.Path(indir).expanduser().rglob("metrics.jsonl"))
+        found = sorted(pathlib.Path(indir).expanduser().rglob(jsonl.FILE))
         if not found:
-            _LOG.warning("%s: no metrics.jsonl below it.", indir)
+            _LOG.warning("%s: no %s below it.", indir, jsonl.FILE)
         paths.update(dict.fromkeys(path.resolve() for path in found))
     runs, known = [], {}
     for path in paths:
@@ -142,7 +143,7 @@ def load_runs(
 def read_log(
     path: pathlib.Path, xaxis: str = "step", wanted: re.Pattern | None = None
 ) -> Log:
-    """Reads the JSON objects of a file, one a line; warns of lines that are none.
+    """Reads a metrics.jsonl; warns of lines that are no records.
 
     Values that are no finite numbers (null, NaN) are left out.
     """
@@ -150,24 +151,20 @@ def read_log(
     keys: set[str] = set()
     bad, last = [], 0.0
     try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        _LOG.warning("%s: left out: %s", path, error)
-        return Log({}, frozenset())
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict):
-            bad.append(number)
-            continue
-        keys.update(record)
-        if _is_number(x := record.get(xaxis)):
+        for number, record in enumerate(jsonl.read(path), 1):
+            if record is None:
+                bad.append(number)
+                continue
+            keys.update(record)
+            if not _is_number(x := record.get(xaxis)):
+                continue
             last = max(last, float(x))
             for key, value in record.items():
                 if (not wanted or wanted.fullmatch(key)) and _is_number(value):
                     series.setdefault(key, {})[float(x)] = float(value)
+    except OSError as error:
+        _LOG.warning("%s: left out: %s", path, error)
+        return Log({}, frozenset())
     if bad:
         shown = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
         _LOG.warning("%s: left out what is no record: line %s.", path, shown)
@@ -253,7 +250,8 @@ def _split_methods(runs: list[Run]) -> list[Run]:
         if differing:
             _LOG.warning(
                 "Runs called %r differ in %s; each gets a line of its own.",
-                *(group[0].method, ", ".join(differing)),
+                group[0].method,
+                ", ".join(differing),
             )
         for run in group:
             parts = [f"{key}={run.settings.get(key, 'unset')}" for key in differing]

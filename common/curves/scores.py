@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from common.curves import bands, logs
+from common.curves import bands, intervals, logs
 
 PUBLISHED = ("published", "published_schedules", "nosched", "montezuma")  # methods
 FOLDER = pathlib.Path(__file__).resolve().parent / "published"
@@ -120,7 +120,9 @@ def curve_over_tasks(
     xs, values = xs[shared], values[..., shared]
     mid = low = high = _reduce(name, values)
     if len(values) > 1:
-        low, high = bands.bootstrap(values, lambda v: _reduce(name, v), _SAMPLES)
+        low, high = intervals.nan_bootstrap(
+            values, lambda v: _reduce(name, v), _SAMPLES
+        )
     return bands.Band(bands.until_end(xs, all_seeds), mid, low, high)
 
 
@@ -156,7 +158,7 @@ def _reduce(name: str, values: np.ndarray) -> np.ndarray:
     """[S, T, ...] -> [...]; missing seeds are nan."""
     clip, _, kind = _parse(name)
     if kind == "iqm":
-        return bands.interquartile_mean(values.reshape(-1, *values.shape[2:]))
+        return intervals.nan_interquartile_mean(values.reshape(-1, *values.shape[2:]))
     means = np.nanmean(values, axis=0)
     means = np.minimum(means, 1.0) if clip else means
     return np.mean(means, axis=0) if kind == "mean" else np.median(means, axis=0)

@@ -187,7 +187,9 @@ class WandbOutput:
             except Exception as error:  # network, account, service, disk
                 _LOG.warning(
                     "wandb could not start (%s): %s: %s",
-                    *(attempt, type(error).__name__, error),
+                    attempt,
+                    type(error).__name__,
+                    error,
                 )
                 self._wandb.teardown()  # the failed attempt still holds the id
         return None

@@ -6,7 +6,8 @@ A `MeanBuffer` collects the metrics of many updates until the next record is due
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -31,10 +32,37 @@ class Record(NamedTuple):
 
 
 class Output(Protocol):
-    """Takes records somewhere."""
+    """Takes records somewhere: to the terminal, a file, a service.
+
+    One of your own is a class that the configuration names, `--outputs=mine.py:Csv` (a
+    module or the path of a file, and a name in it). It is called in this order:
+
+        Csv(folder, config)  when the run starts or goes on: its folder, which is there
+                             (a Path), and its configuration
+        rewind(step)         once, if the run goes on from a snapshot: what was recorded
+                             after `step` will come again; may be left out
+        write(record)        at each record, the steps never falling: episodes, losses
+                             and counters, evaluations with images and videos
+        close()              once, also after an error or a signal; not after a kill
+
+    All calls come from the run's main thread, which waits for them. An error in them is
+    logged once, and the run goes on. For example, mine.py:
+
+        class Csv:
+            def __init__(self, folder, config):
+                self._file = open(folder / "returns.csv", "a")
+
+            def write(self, record):
+                if "return" in record.scalars:
+                    row = record.step, record.scalars["return"]
+                    print(*row, sep=",", file=self._file, flush=True)
+
+            def close(self):
+                self._file.close()
+    """
 
     def write(self, record: Record) -> None:
-        """Writes one record."""
+        """Takes one record; nobody changes it later."""
 
     def close(self) -> None:
         """Ends the output; what was written stays."""
@@ -45,6 +73,7 @@ class Logger:
 
     Logging is worth less than the run it watches: an error of an output is reported
     once, the other outputs go on, and the failing one is tried again with each record.
+    One that cannot even be made is left out, see `make_own`.
     """
 
     def __init__(self, outputs: Sequence[Output]) -> None:
@@ -92,10 +121,37 @@ class Logger:
         except Exception as error:  # wandb, TensorBoard and files fail in many ways
             if id(output) not in self._failed:
                 self._failed.add(id(output))
-                _LOG.warning(
-                    "Logging to %s failed, the run goes on without it: %s: %s",
-                    *(type(output).__name__, type(error).__name__, error),
-                )
+                _warn(type(output).__name__, error)
+
+
+def make_own(
+    kinds: Iterable[Callable[[pathlib.Path, Any], Output]],
+    folder: pathlib.Path,
+    config: Any,
+) -> list[Output]:
+    """Makes a user's outputs, without those that fail; a warning tells of these.
+
+    Args:
+      kinds: what makes each of them, usually its class.
+      folder: the run's folder.
+      config: the run's configuration.
+    """
+    made = []
+    for kind in kinds:
+        try:
+            made.append(kind(folder, config))
+        except Exception as error:  # whatever a user's class raises
+            _warn(getattr(kind, "__name__", repr(kind)), error)
+    return made
+
+
+def _warn(name: str, error: Exception) -> None:
+    _LOG.warning(
+        "Logging to %s failed, the run goes on without it: %s: %s",
+        name,
+        type(error).__name__,
+        error,
+    )
 
 
 def make_record(step: int, metrics: Mapping[str, Any], prefix: str = "") -> Record:

@@ -1,6 +1,7 @@
 """Where records go on this machine: the terminal and a file of JSON lines."""
 
-import json
+import collections
+import itertools
 import logging
 import math
 import os
@@ -13,7 +14,7 @@ from typing import TextIO
 
 import numpy as np
 
-from common.records import logger, timing
+from common.records import jsonl, logger, timing
 
 _LOG = logging.getLogger(__name__)
 
@@ -141,11 +142,10 @@ def short_number(value: float) -> str:
 
 
 class JSONLOutput:
-    """Scalars as one JSON object a line, `step` first; every line is valid JSON.
+    """Scalars as lines of a file, see `common.records.jsonl`.
 
-    Numbers are rounded to float32; those that are not finite become null. A line is
-    written as a whole and at once. When the disk is full or gone, lines wait in memory
-    (the newest `_WAITING`) and are tried again with the next record.
+    A line is written as a whole and at once. When the disk is full or gone, lines wait
+    in memory (the newest `_WAITING`) and are tried again with the next record.
     """
 
     _WAITING = 10_000
@@ -170,18 +170,14 @@ class JSONLOutput:
           OSError: nothing could be written; the line waits for the next call.
         """
         if record.scalars:
-            scalars = {name: _number(value) for name, value in record.scalars.items()}
-            line = json.dumps({"step": record.step, **scalars}, allow_nan=False)
-            self._waiting.append(line.encode() + b"\n")
+            self._waiting.append(jsonl.encode(record.step, record.scalars))
             del self._waiting[: -self._WAITING]
         self._flush()
 
     def last_step(self) -> int:
         """Returns the largest step in the file, -1 if it has no lines."""
-        lines = self._path.read_bytes().splitlines()
-        return max(
-            (int(_step(line)) for line in lines if _step(line) < math.inf), default=-1
-        )
+        steps = map(jsonl.step_of, jsonl.read(self._path))
+        return max((int(step) for step in steps if step < math.inf), default=-1)
 
     def rewind(self, step: int) -> int:
         """Removes the lines of later steps, for a run that goes on from `step`.
@@ -190,16 +186,16 @@ class JSONLOutput:
           How many lines were removed; lines that are not JSON objects are among them.
         """
         self._flush()
-        lines = self._path.read_bytes().splitlines(keepends=True)
-        kept = [line for line in lines if _step(line) <= step]
-        if len(kept) < len(lines):
+        kept = [jsonl.step_of(record) <= step for record in jsonl.read(self._path)]
+        if not all(kept):
             partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.partial")
-            partial.write_bytes(b"".join(kept))
+            with open(self._path, "rb") as lines, open(partial, "wb") as file:
+                file.writelines(itertools.compress(lines, kept))
             self._file.close()
             os.replace(partial, self._path)
             self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
             self._size = self._path.stat().st_size
-        return len(lines) - len(kept)
+        return kept.count(False)
 
     def close(self) -> None:
         """Writes what waits and closes the file.
@@ -229,32 +225,15 @@ class JSONLOutput:
 
     def _mend(self) -> None:
         """Ends the last line: with a line feed if it is whole, else by removing it."""
-        content = self._path.read_bytes()
-        start = content.rfind(b"\n") + 1
-        tail = content[start:]
-        if not tail:
+        with open(self._path, "rb") as lines:
+            last = collections.deque(lines, maxlen=1)
+        if not last or last[0].endswith(b"\n"):
             return
-        if _step(tail) < math.inf:
+        (tail,) = last
+        if jsonl.step_of(jsonl.decode(tail)) < math.inf:
             self._file.write(b"\n")
             return
-        os.truncate(self._path, start)
+        os.truncate(self._path, self._path.stat().st_size - len(tail))
         _LOG.warning(
             "%s ended in the middle of a line; removed %d bytes.", self._path, len(tail)
         )
-
-
-def _number(value: int | float) -> int | float | None:
-    """An int, a float rounded to float32 where that keeps it, or None."""
-    if isinstance(value, int) or not math.isfinite(value):
-        return value if isinstance(value, int) else None
-    if value and not 1e-37 < abs(value) < 3e38:
-        return value
-    return float(str(np.float32(value)))
-
-
-def _step(line: bytes) -> float:
-    """The step of a line, infinite if it is not a record."""
-    try:
-        return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return math.inf

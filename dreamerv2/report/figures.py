@@ -33,7 +33,7 @@ def evaluation_curves(
 
     Args:
       benchmarks: one, or several of a single task each.
-      signal: a key of `report_results.SIGNALS`.
+      signal: a key of `results.SIGNALS`.
     """
     metric = results_lib.SIGNALS[signal]
     found, intervals = [], {}

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from common.curves import continual as continual_lib
-from common.curves import evaluations, logs
+from common.curves import evaluations, intervals, logs
 from dreamerv2.report import runs as runs_lib
 
 SIGNALS = {name.removeprefix("eval_"): name for name in runs_lib.METRICS}
@@ -248,15 +248,15 @@ def aggregate(name: str, scores: np.ndarray) -> Aggregate:
       scores: [R, T] or [R, 1].
     """
     runs = scores.mean(axis=1)
-    mean, std = continual_lib.mean_std(runs)
+    mean, std = intervals.mean_std(runs)
     values = scores if name in _OVER_TASKS else runs
     nan = float("nan")
     if not np.isfinite(scores).all():
         return Aggregate(mean, std, nan, nan, nan, tuple(runs.tolist()))
     if len(runs) == 1:
-        iqm = continual_lib.interquartile_mean(values)
+        iqm = intervals.interquartile_mean(values)
         return Aggregate(mean, nan, iqm, nan, nan, tuple(runs.tolist()))
-    interval = continual_lib.stratified_bootstrap(values, np.random.default_rng(0))
+    interval = intervals.stratified_bootstrap(values, np.random.default_rng(0))
     return Aggregate(mean, std, *interval, tuple(runs.tolist()))
 
 
@@ -269,8 +269,8 @@ def _references(
     configuration differs in the fewest keys is taken; of equals the first by name.
     """
     found = {}
-    intervals = dict(zip(run.trained, run.intervals, strict=False))
-    for task, (_, start, end) in intervals.items():
+    first = dict(zip(run.trained, run.intervals, strict=False))
+    for task, (_, start, end) in first.items():
         groups: dict[tuple, list[runs_lib.Record]] = {}
         for other in records:
             if other.trained == (task,) and not other.fault:

@@ -61,8 +61,8 @@ def _draw(
     """Draws all pictures; none, with a warning, where Matplotlib is missing.
 
     Returns:
-      The number of a benchmark -> (name of the file, caption), as `report_text.render`
-      takes them.
+      The number of a benchmark -> (name of the file, caption), as `text.render` takes
+      them.
     """
     try:
         from common.curves import drawing
@@ -90,7 +90,7 @@ def _pictures(
         if benchmark.continual
     }
     single = [benchmark for benchmark in benchmarks if not benchmark.continual]
-    signal = next(iter(_told(single)), "return")
+    signal = next(iter(_signals(single)), "return")
     figure = figures.evaluation_curves(single, signal)
     caption = f"Evaluation {signal} of runs on one task alone."
     return found | {0: [("single", figure, caption)]}
@@ -100,7 +100,7 @@ def _continual_pictures(
     benchmark: results.Benchmark, figures: types.ModuleType
 ) -> list[tuple[str, Any, str]]:
     """The same for one benchmark of several tasks."""
-    signal = next(iter(benchmark.signals or _told([benchmark])), "return")
+    signal = next(iter(benchmark.signals or _signals([benchmark])), "return")
     return [
         (
             "curves",
@@ -131,8 +131,8 @@ def _continual_pictures(
     ]
 
 
-def _told(benchmarks: Sequence[results.Benchmark]) -> list[str]:
-    """What any run on them, finished or not, has been measured in."""
+def _signals(benchmarks: Sequence[results.Benchmark]) -> list[str]:
+    """Keys of `results.SIGNALS` that any run on them, finished or not, has."""
     methods = [m for benchmark in benchmarks for m in benchmark.methods.values()]
     runs = [run for m in methods for run in (*m.finished, *m.unfinished)]
     return [

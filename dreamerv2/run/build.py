@@ -10,6 +10,7 @@ import numpy as np
 
 from common import config as config_lib
 from common import replay
+from common.config import plugins
 from common.envs import base
 from common.envs.workers import parallel
 from common.nets import embeddings
@@ -200,14 +201,19 @@ def make_outputs(
     total: int,
     task_names: Sequence[str],
 ) -> list[logger.Output]:
-    """Opens the places that metrics go to.
+    """Opens the places that metrics go to, those of `config.outputs` last.
 
     Args:
       folder: The run's folder.
       config: The run's configuration.
       total: Frames of the whole run.
       task_names: Names by task number.
+
+    Raises:
+      ConfigError: If `config.outputs` names a class that is not there.
     """
+    names = config.get("outputs", ())
+    own = [plugins.choose("outputs", name, {}) for name in names]
     lines = outputs.JSONLOutput(folder / rundir.METRICS)
     wandb = config.wandb
     return [
@@ -225,4 +231,5 @@ def make_outputs(
             config=config.flat,
             reached=lines.last_step(),
         ),
+        *logger.make_own(own, folder, config),
     ]

@@ -11,8 +11,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 
 from common import config as config_lib
+from common.records import jsonl
 
-METRICS = "metrics.jsonl"
+METRICS = jsonl.FILE
 CONFIG = "config.yaml"
 TASKS = "tasks.json"
 REPLAY = "train_replay"

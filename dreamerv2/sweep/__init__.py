@@ -1,1 +1,6 @@
-"""Sweeps: every trial of a file (`form`, `plan`) in a process of its own."""
+"""Sweeps: every trial of a file in a process of its own, again until it is finished.
+
+A file is read (`form`) and becomes trials (`plan`). The `supervisor` starts them on the
+`cluster` (Ray), where each is a `process` behind the `launcher`, and starts them again;
+`progress` reads how far a trial is, `table` shows it.
+"""

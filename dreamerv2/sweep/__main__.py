@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(shlex.join(["python", *_short(plan.command(trial))]))
         return 0
     with rundir.locked(plan.logdir):
-        _note(pathlib.Path(args.file).expanduser().resolve(), plan.logdir / FILE)
+        _keep_copy(pathlib.Path(args.file).expanduser().resolve(), plan.logdir / FILE)
         statuses, signal_name = _run(plan, args)
     code = _conclude(statuses, signal_name)
     if not signal_name:
@@ -81,7 +81,7 @@ def _short(command: Sequence[str]) -> list[str]:
     return [str(script), *command[1:]]
 
 
-def _note(path: pathlib.Path, copy: pathlib.Path) -> None:
+def _keep_copy(path: pathlib.Path, copy: pathlib.Path) -> None:
     """Keeps a copy of the sweep file beside the runs; it may be run itself."""
     if path != copy:
         shutil.copyfile(path, copy)

@@ -1,6 +1,6 @@
 """Becomes a command that dies with the process which started it.
 
-python sweep_exec.py PARENT COMMAND [WORD ...]
+python launcher.py PARENT COMMAND [WORD ...]
 
 A trial whose Ray worker is gone would go on unseen, while another one of the same run
 is started elsewhere. On Linux the kernel kills it in the moment in which the worker

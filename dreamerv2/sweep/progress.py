@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pathlib
 
+from common.records import jsonl
 from dreamerv2.run import checkpoint, rundir
-
-_TAIL = 8192  # bytes, more than a line of metrics
 
 
 def saved_step(folder: pathlib.Path) -> int:
@@ -35,21 +33,11 @@ def is_finished(folder: pathlib.Path, total: int) -> bool:
 
 def seen_step(folder: pathlib.Path, action_repeat: int = 1) -> int:
     """Returns the step of the last line in the metrics, or of the newest snapshot."""
-    step = 0
     try:
-        with open(folder / rundir.METRICS, "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL))
-            lines = file.read().splitlines()
+        frame = jsonl.newest_step(folder / rundir.METRICS) or 0
     except OSError:  # not begun
-        lines = []
-    for line in reversed(lines):
-        try:
-            step = int(json.loads(line)["step"]) // action_repeat
-            break
-        except (ValueError, KeyError, TypeError):  # the line is being written
-            continue
-    return max(step, saved_step(folder))
+        frame = 0
+    return max(frame // action_repeat, saved_step(folder))
 
 
 def log_end(path: pathlib.Path, lines: int = 15) -> str:

@@ -1,7 +1,7 @@
 """Brings every trial of a sweep to its end: again after a failure, never twice at once.
 
 It knows no Ray: a pool has `launch(job)`, which returns an attempt with `host`,
-`poll()`, `stop()` and `close()`, as `sweep_ray` has them.
+`poll()`, `stop()` and `close()`, as `sweep.cluster` has them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,7 @@ WAITING, RUNNING, FINISHED, FAILED = "waiting", "running", "finished", "failed"
 STOPPED = "stopped"
 _LONGEST_DELAY = 60.0  # seconds between two attempts
 _LOCK_PAUSE = 5.0  # seconds between two looks at a lock
-_LONGEST_LOCK = (
-    300.0  # seconds after which the lock of a machine that is gone has ended
-)
+_LONGEST_LOCK = 300.0  # seconds until the lock of a machine that is gone has ended
 _WINDOW = 600.0  # seconds over which the speed is taken
 
 
@@ -160,7 +158,7 @@ class Loop:
             status.step = status.saved = outcome.saved
             status.problem = ""
         else:
-            self._fail(status, _say(outcome), outcome.saved)
+            self._fail(status, _describe(outcome), outcome.saved)
 
     def _follow(self, status: Status) -> None:
         """Notes where an attempt runs and how far it is."""
@@ -208,7 +206,7 @@ def examine(trial: plan_lib.Trial) -> Status:
     return Status(trial, FINISHED if done else WAITING, step=saved, saved=saved)
 
 
-def _say(outcome: process.Outcome) -> str:
+def _describe(outcome: process.Outcome) -> str:
     if outcome.code < 0:
         return f"killed by signal {-outcome.code}"
     return f"exit status {outcome.code} at step {outcome.saved}"

@@ -9,7 +9,7 @@ import tiny_agent
 
 from common.compute import devices
 from common.nets import coders
-from dreamerv2 import verify
+from dreamerv2.verify import __main__ as verify
 
 pytestmark = pytest.mark.tf
 

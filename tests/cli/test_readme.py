@@ -24,7 +24,7 @@ SCRIPTS = {
 # Those with a parser of their own.
 PARSERS = {
     "dreamerv2.success": "dreamerv2/success.py",
-    "dreamerv2.verify": "dreamerv2/verify.py",
+    "dreamerv2.verify": "dreamerv2/verify/__main__.py",
     "dreamerv2.watch": "dreamerv2/watch/__main__.py",
     "common/plot.py": "common/plot.py",
     "dreamerv2.report": "dreamerv2/report/__main__.py",

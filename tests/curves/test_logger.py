@@ -5,11 +5,15 @@ import json
 import logging
 import os
 import pathlib
+import sys
+import textwrap
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from common import config as config_lib
+from common.config import plugins
 from common.records import dashboards, logger, outputs, timing
 
 
@@ -77,21 +81,12 @@ def test_floating_pixels_are_scaled_clipped_and_rounded():
     assert pixels.ravel().tolist() == [0, 0, 128, 255, 255, 0]
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        np.zeros(3),
-        "text",
-        None,
-        np.zeros((4, 4)),
-        np.zeros((4, 4, 2)),
-        np.zeros((4, 4, 3), np.int32),
-        np.zeros((0, 4, 4, 3)),
-    ],
-)
-def test_a_value_that_is_no_metric_is_refused_by_name(value):
-    with pytest.raises(ValueError, match="strange"):
-        logger.Logger([]).write(0, {"strange": value})
+def test_a_value_that_is_no_metric_is_refused_by_name():
+    values = [np.zeros(3), "text", None, np.zeros((4, 4)), np.zeros((4, 4, 2))]
+    values += [np.zeros((4, 4, 3), np.int32), np.zeros((0, 4, 4, 3))]
+    for value in values:
+        with pytest.raises(ValueError, match="strange"):
+            logger.Logger([]).write(0, {"strange": value})
 
 
 def test_a_failing_output_is_reported_once_and_stops_nothing(caplog):
@@ -104,6 +99,86 @@ def test_a_failing_output_is_reported_once_and_stops_nothing(caplog):
     assert good.closed and bad.closed
     assert len(caplog.messages) == 1
     assert "No space left" in caplog.text and "Tape" in caplog.text
+
+
+def test_the_example_of_an_own_output_does_what_it_says(tmp_path):
+    example = textwrap.dedent(logger.Output.__doc__.partition("mine.py:\n\n")[2])
+    (tmp_path / "mine.py").write_text(example)
+    kind = plugins.choose("outputs", f"{tmp_path / 'mine.py'}:Csv", {})
+    with logger.Logger(logger.make_own([kind], tmp_path, {})) as log:
+        log.write(3, {"return": 0.5, "image": np.zeros((2, 2, 3))})
+        log.write(4, {"loss": 1.0})
+        log.write(9, {"return": 2})
+    del sys.modules["mine"]
+    assert (tmp_path / "returns.csv").read_text() == "3,0.5\n9,2\n"
+
+
+def test_own_outputs_that_fail_are_reported_once_and_the_others_go_on(tmp_path, caplog):
+    def broken(folder, config):
+        raise ConnectionError("no service")
+
+    made = []
+
+    def good(folder, config):
+        made.append((folder, config))
+        return Tape()
+
+    kinds = [broken, good, lambda folder, config: Tape(OSError("full"))]
+    own = logger.make_own(kinds, tmp_path, "the configuration")
+    assert made == [(tmp_path, "the configuration")] and len(own) == 2
+    with logger.Logger(own) as log:
+        log.rewind(3)  # which a tape does not know
+        log.write(4, {"a": 1})
+        log.write(5, {"a": 1})
+    assert [kept.step for kept in own[0].records] == [4, 5]
+    assert own[0].closed and own[1].tries == 2
+    assert len(caplog.messages) == 2
+    assert "broken" in caplog.text and "no service" in caplog.text
+
+
+@pytest.mark.tf
+def test_an_own_output_of_the_configuration_has_all_records_of_a_run(tmp_path, agents):
+    import dummies
+
+    from dreamerv2.run import loop, phases
+
+    (tmp_path / "witness.py").write_text(WITNESS)
+    for steps in (20, 40):  # the second run goes on from the snapshot of the first
+        settings = dummies.configure(tmp_path / "run", steps=40).flat
+        own = {"outputs": (f"{tmp_path / 'witness.py'}:Witness",)}
+        config = config_lib.Config({**settings, **own})
+        loop.train(dummies.Tapes().tasks, phases.Schedule([steps]), config)
+    calls = sys.modules.pop("witness").CALLS
+    assert calls[0] == ("made", tmp_path / "run", 40)
+    assert calls.count(("closed",)) == 2 and calls[-1] == ("closed",)
+    second = calls[calls.index(("closed",)) + 1 :]
+    assert [call[0] for call in second[:3]] == ["made", "rewound", "record"]
+    assert second[1] == ("rewound", 20)
+    written = [(line["step"], line) for line in lines(tmp_path / "run/metrics.jsonl")]
+    seen = [call[1:] for call in calls if call[0] == "record" and call[2]]
+    assert [step for step, _ in seen] == [step for step, _ in written]
+    assert [set(scalars) for _, scalars in seen] == [
+        set(line) - {"step"} for _, line in written
+    ]
+
+
+WITNESS = """
+CALLS = []
+
+
+class Witness:
+    def __init__(self, folder, config):
+        CALLS.append(("made", folder, config.steps))
+
+    def rewind(self, step):
+        CALLS.append(("rewound", step))
+
+    def write(self, record):
+        CALLS.append(("record", record.step, record.scalars))
+
+    def close(self):
+        CALLS.append(("closed",))
+"""
 
 
 def test_a_mean_buffer_gives_means_and_starts_anew():
@@ -210,18 +285,10 @@ def test_progress_follows_the_recent_speed_and_gives_the_time_left():
     assert progress.left == 0
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.4, "0s"),
-        (59.6, "1m00s"),
-        (754, "12m34s"),
-        (7530, "2h05m"),
-        (3 * 86400 + 4 * 3600 + 59, "3d04h"),
-    ],
-)
-def test_durations_read_as_people_say_them(seconds, text):
-    assert timing.duration(seconds) == text
+def test_durations_read_as_people_say_them():
+    texts = {0.4: "0s", 59.6: "1m00s", 754: "12m34s", 7530: "2h05m"}
+    texts[3 * 86400 + 4 * 3600 + 59] = "3d04h"
+    assert {seconds: timing.duration(seconds) for seconds in texts} == texts
 
 
 # Terminal.
@@ -285,72 +352,34 @@ def test_only_a_terminal_is_given_colour(monkeypatch):
     assert "\x1b" not in stream.getvalue()
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        *((0, "0"), (999, "999"), (12_400, "12.4k"), (750_000, "750k")),
-        *((999_499, "999k"), (999_999, "1M"), (2.4e6, "2.4M"), (5e9, "5G")),
-    ],
-)
-def test_counts_are_short(value, text):
-    assert outputs.short_number(value) == text
+def test_counts_are_short():
+    texts = {0: "0", 999: "999", 12_400: "12.4k", 750_000: "750k"}
+    texts |= {999_499: "999k", 999_999: "1M", 2.4e6: "2.4M", 5e9: "5G"}
+    assert {value: outputs.short_number(value) for value in texts} == texts
 
 
 # JSON lines.
 
 
-def test_lines_are_valid_json_with_the_step_first(tmp_path):
+def test_a_record_with_scalars_is_a_line_at_once(tmp_path):
     path = tmp_path / "run" / "metrics.jsonl"
     output = outputs.JSONLOutput(path)
-    tiny, huge = 1e-300, 1e300
-    output.write(
-        record(
-            *(5,),
-            count=2**60,
-            loss=np.float32(0.1),
-            third=1 / 3,
-            bad=float("nan"),
-            worse=-np.inf,
-            zero=0.0,
-            tiny=tiny,
-            huge=huge,
-        )
-    )
+    output.write(record(5, count=2**60, loss=np.float32(0.1), bad=float("nan")))
     output.write(logger.make_record(6, {"x": np.zeros((2, 2, 3))}))
-    assert lines(path) == [  # read before the file is closed
-        {
-            "step": 5,
-            "count": 2**60,
-            "loss": 0.1,
-            "third": 0.33333334,
-            "bad": None,
-            "worse": None,
-            "zero": 0.0,
-            "tiny": tiny,
-            "huge": huge,
-        }
-    ]
-    assert path.read_text().startswith('{"step": 5')
+    expected = [{"step": 5, "count": 2**60, "loss": 0.1, "bad": None}]
+    assert lines(path) == expected  # read before the file is closed
     output.close()
 
 
-@pytest.mark.parametrize(
-    ("tail", "kept"),
-    [
-        (b"", 2),
-        (b'{"step": 3, "a"', 2),
-        (b'{"step": 3, "a": 1}', 3),
-        (b"\xff\x00", 2),
-        (b"17", 2),
-    ],
-)
-def test_reopening_mends_a_file_that_was_cut_off(tmp_path, tail, kept):
+def test_reopening_mends_a_file_that_was_cut_off(tmp_path):
     path = tmp_path / "metrics.jsonl"
-    path.write_bytes(b'{"step": 1, "a": 1}\n{"step": 2, "a": 1}\n' + tail)
-    output = outputs.JSONLOutput(path)
-    output.write(record(9, a=1))
-    output.close()
-    assert [line["step"] for line in lines(path)] == [1, 2, 3][:kept] + [9]
+    tails = {b"": 2, b'{"step": 3, "a"': 2, b'{"step": 3, "a": 1}': 3}
+    for tail, kept in {**tails, b"\xff\x00": 2, b"17": 2}.items():
+        path.write_bytes(b'{"step": 1, "a": 1}\n{"step": 2, "a": 1}\n' + tail)
+        output = outputs.JSONLOutput(path)
+        output.write(record(9, a=1))
+        output.close()
+        assert [line["step"] for line in lines(path)] == [1, 2, 3][:kept] + [9]
 
 
 def test_truncating_removes_later_steps_and_goes_on_after_them(tmp_path):
@@ -543,7 +572,7 @@ def test_wandb_keeps_an_offline_run_with_pictures(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     video = np.random.default_rng(0).integers(0, 256, (3, 8, 6, 3), np.uint8)
     output = dashboards.WandbOutput(
-        *("project",),
+        "project",
         id_path=tmp_path / "id.txt",
         mode="offline",
         config={"kernels": (4, 4)},

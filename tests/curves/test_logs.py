@@ -2,20 +2,12 @@
 
 import json
 
+import fake_runs
 import numpy as np
 import pytest
 
 from common.curves import logs
 from common.records import logger, outputs
-
-
-def write(folder, records, config="", tail=""):
-    folder.mkdir(parents=True)
-    text = "".join(json.dumps(record) + "\n" for record in records)
-    (folder / "metrics.jsonl").write_text(text + tail)
-    if config:
-        (folder / "config.yaml").write_text(config)
-
 
 POINTS = [{"step": 1, "eval_return": 2.0}]
 
@@ -25,11 +17,11 @@ def named(folder):
 
 
 def test_runs_are_named_by_their_folders(tmp_path):
-    write(tmp_path / "atari_pong" / "dreamerv2" / "3", POINTS)
-    write(tmp_path / "rs_s3_1M", POINTS)
-    write(tmp_path / "p2e0.9_seed4", POINTS)
-    write(tmp_path / "steps_s", POINTS)
-    write(tmp_path / "quick" / "s7", POINTS)
+    fake_runs.write_log(tmp_path / "atari_pong" / "dreamerv2" / "3", POINTS)
+    fake_runs.write_log(tmp_path / "rs_s3_1M", POINTS)
+    fake_runs.write_log(tmp_path / "p2e0.9_seed4", POINTS)
+    fake_runs.write_log(tmp_path / "steps_s", POINTS)
+    fake_runs.write_log(tmp_path / "quick" / "s7", POINTS)
     runs = named(tmp_path)
     assert {name: (run.method, run.seed) for name, run in runs.items()} == {
         "3": ("dreamerv2", "3"),
@@ -43,9 +35,15 @@ def test_runs_are_named_by_their_folders(tmp_path):
 
 
 def test_a_configuration_knows_tasks_and_seed_better_than_a_folder(tmp_path):
-    write(tmp_path / "pong" / "dv2" / "3", POINTS, "task: atari_pong\nseed: 0\n")
-    write(tmp_path / "rs_1M", POINTS, "seed: 5\ncl: true\ntasks: [A-v0, 'B']\n")
-    write(tmp_path / "cl_s1", POINTS, "task: default\ncl: true\ntasks: []\n")
+    fake_runs.write_log(
+        tmp_path / "pong" / "dv2" / "3", POINTS, "task: atari_pong\nseed: 0\n"
+    )
+    fake_runs.write_log(
+        tmp_path / "rs_1M", POINTS, "seed: 5\ncl: true\ntasks: [A-v0, 'B']\n"
+    )
+    fake_runs.write_log(
+        tmp_path / "cl_s1", POINTS, "task: default\ncl: true\ntasks: []\n"
+    )
     runs = named(tmp_path)
     assert (runs["3"].tasks, runs["3"].seed) == (("atari_pong",), "3")
     assert (runs["rs_1M"].tasks, runs["rs_1M"].seed) == (("A-v0", "B"), "5")
@@ -55,10 +53,10 @@ def test_a_configuration_knows_tasks_and_seed_better_than_a_folder(tmp_path):
 
 def test_the_tasks_that_a_script_has_noted_are_the_runs_tasks(tmp_path):
     for name, script in (("a_s1", "train_minigrid"), ("b_s1", "")):
-        write(tmp_path / name, POINTS, "task: default\n")
+        fake_runs.write_log(tmp_path / name, POINTS, "task: default\n")
         noted = {"script": script, "tasks": ["A-v0", "B-v0"]}
         (tmp_path / name / "tasks.json").write_text(json.dumps(noted))
-    write(tmp_path / "c_s1", POINTS, "task: default\n")
+    fake_runs.write_log(tmp_path / "c_s1", POINTS, "task: default\n")
     (tmp_path / "c_s1" / "tasks.json").write_text('{"scri')  # a killed run
     runs = named(tmp_path)
     assert runs["a_s1"].tasks == ("A-v0", "B-v0")
@@ -72,9 +70,9 @@ def test_runs_of_one_name_and_different_settings_are_different_methods(
     more = "replay: {{retention: {1}}}\n"
     for seed, retention in enumerate(["fifo", "fifo", "reservoir"]):
         text = (config + more).format(seed, retention)
-        write(tmp_path / f"run_s{seed}", POINTS, text)
-    write(tmp_path / "old_s0", POINTS, config.format(0))
-    write(tmp_path / "old_s1", POINTS, config.format(1) + "new: 1\n")
+        fake_runs.write_log(tmp_path / f"run_s{seed}", POINTS, text)
+    fake_runs.write_log(tmp_path / "old_s0", POINTS, config.format(0))
+    fake_runs.write_log(tmp_path / "old_s1", POINTS, config.format(1) + "new: 1\n")
     runs = named(tmp_path)
     assert runs["old_s0"].method == runs["old_s1"].method == "old"
     assert runs["run_s0"].method == runs["run_s1"].method
@@ -84,38 +82,32 @@ def test_runs_of_one_name_and_different_settings_are_different_methods(
 
 
 def test_one_name_in_two_suites_is_one_method(tmp_path):
-    write(tmp_path / "a" / "dv2" / "1", POINTS, "task: atari_pong\nactor_ent: 1e-3\n")
-    write(tmp_path / "b" / "dv2" / "1", POINTS, "task: dmc_walk\nactor_ent: 1e-4\n")
+    fake_runs.write_log(
+        tmp_path / "a" / "dv2" / "1", POINTS, "task: atari_pong\nactor_ent: 1e-3\n"
+    )
+    fake_runs.write_log(
+        tmp_path / "b" / "dv2" / "1", POINTS, "task: dmc_walk\nactor_ent: 1e-4\n"
+    )
     assert {run.method for run in logs.load_runs([tmp_path])} == {"dv2"}
 
 
 def test_a_run_below_two_of_the_folders_counts_once(tmp_path):
-    write(tmp_path / "a" / "b", POINTS)
+    fake_runs.write_log(tmp_path / "a" / "b", POINTS)
     assert len(logs.load_runs([tmp_path, tmp_path / "a"])) == 1
 
 
-@pytest.mark.parametrize(
-    "content, line",
-    [
-        ('{"step": 1, "r": 2}\n{"step": 2, "r', "line 2"),
-        ('{"step": 1, "r": 2}\n\x00\x00\n[3]\n', "line 2, 3"),
-        ('nonsense\n{"step": 1, "r": 2}\n', "line 1"),
-    ],
-)
-def test_what_is_no_record_is_named_with_file_and_line(tmp_path, caplog, content, line):
-    path = tmp_path / "metrics.jsonl"
-    path.write_text(content)
+def test_what_is_no_record_is_named_with_file_and_line(tmp_path, caplog):
+    tail = '[3]\n{"step": 2, "r": 3}\n{"step": 2, "r'
+    path = fake_runs.write_log(tmp_path, [{"step": 1, "r": 2}], tail=tail)
     log = logs.read_log(path)
-    assert log.series["r"].tolist() == [[1, 2]]
-    assert f"{path}: " in caplog.text and f"{line}." in caplog.text
+    assert log.series["r"].tolist() == [[1, 2], [2, 3]]
+    assert f"{path}: left out what is no record: line 2, 4." in caplog.text
 
 
 def test_missing_values_are_left_out_and_the_last_of_one_step_counts(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    lines = ['{"step": 3, "r": 1}', '{"step": 2, "r": null}', '{"step": 1, "r": NaN}']
-    lines += ['{"step": 0, "r": 5}', '{"step": 3, "r": 2}', '{"r": 7}', '{"step": 9}']
-    path.write_text("\n".join(lines))
-    log = logs.read_log(path)
+    points = [(3, 1), (2, None), (1, float("nan")), (0, 5), (3, 2)]
+    records = [*({"step": x, "r": y} for x, y in points), {"r": 7}, {"step": 9}]
+    log = logs.read_log(fake_runs.write_log(tmp_path, records))
     assert log.series["r"].tolist() == [[0, 5], [3, 2]]
     assert log.keys == {"step", "r"}
 
@@ -124,7 +116,7 @@ def test_missing_values_are_left_out_and_the_last_of_one_step_counts(tmp_path):
 def test_a_file_without_records_is_a_warning_and_the_others_are_read(
     tmp_path, caplog, content
 ):
-    write(tmp_path / "good", POINTS)
+    fake_runs.write_log(tmp_path / "good", POINTS)
     (tmp_path / "bad").mkdir()
     path = tmp_path / "bad" / "metrics.jsonl"
     path.mkdir() if content is None else path.write_text(content)
@@ -134,14 +126,16 @@ def test_a_file_without_records_is_a_warning_and_the_others_are_read(
 
 
 def test_a_broken_configuration_is_a_warning(tmp_path, caplog):
-    write(tmp_path / "run_s1", POINTS, "task: [unclosed\n")
+    fake_runs.write_log(tmp_path / "run_s1", POINTS, "task: [unclosed\n")
     (run,) = logs.load_runs([tmp_path])
     assert (run.method, run.settings) == ("run", {})
     assert "config.yaml" in caplog.text
 
 
 def test_only_what_was_asked_for_is_kept_but_all_names_are_known(tmp_path):
-    write(tmp_path / "a", [{"step": 1, "r": 2, "r_0": 3, "r_x": 4, "task": 0, "l": 5}])
+    fake_runs.write_log(
+        tmp_path / "a", [{"step": 1, "r": 2, "r_0": 3, "r_x": 4, "task": 0, "l": 5}]
+    )
     (run,) = logs.load_runs([tmp_path], metric="r")
     assert set(run.log.series) == {"r", "r_0", "task"}
     assert run.log.keys == {"step", "r", "r_0", "r_x", "task", "l"}
@@ -149,7 +143,7 @@ def test_only_what_was_asked_for_is_kept_but_all_names_are_known(tmp_path):
 
 def test_training_intervals_follow_the_task_of_the_records(tmp_path):
     steps = [(0, 0), (50, 0), (100, 0), (110, 1), (200, 1), (300, 2), (310, 0)]
-    write(tmp_path / "a", [{"step": s, "task": k} for s, k in steps])
+    fake_runs.write_log(tmp_path / "a", [{"step": s, "task": k} for s, k in steps])
     (run,) = logs.load_runs([tmp_path])
     stretches = [(0, 0.0, 100.0), (1, 100.0, 200.0), (2, 200.0, 300.0)]
     assert run.intervals() == [*stretches, (0, 300.0, 310.0)]
@@ -158,9 +152,9 @@ def test_training_intervals_follow_the_task_of_the_records(tmp_path):
 
 def test_each_task_of_a_continual_run_has_a_curve(tmp_path, caplog):
     record = {"step": 1, "eval_return": 2, "eval_return_0": 1, "eval_return_1": 3}
-    write(tmp_path / "cl_s1", [record], "cl: true\ntasks: [A, B]\n")
-    write(tmp_path / "cl_s2", [record], "cl: true\ntasks: [A, B]\n")
-    write(tmp_path / "other", [{"step": 1, "loss": 2}])
+    fake_runs.write_log(tmp_path / "cl_s1", [record], "cl: true\ntasks: [A, B]\n")
+    fake_runs.write_log(tmp_path / "cl_s2", [record], "cl: true\ntasks: [A, B]\n")
+    fake_runs.write_log(tmp_path / "other", [{"step": 1, "loss": 2}])
     found = logs.curves_of(logs.load_runs([tmp_path]), "eval_return")
     groups = logs.group(found)
     assert {task: list(methods) for task, methods in groups.items()} == {
@@ -173,8 +167,8 @@ def test_each_task_of_a_continual_run_has_a_curve(tmp_path, caplog):
 
 def test_a_metric_of_all_tasks_belongs_to_none_of_them(tmp_path):
     records = [{"step": s, "task": s // 5, "return": s} for s in range(10)]
-    write(tmp_path / "cl", records, "cl: true\ntasks: [A, B]\n")
-    write(tmp_path / "single", records[:4], "task: pong\ntasks: []\n")
+    fake_runs.write_log(tmp_path / "cl", records, "cl: true\ntasks: [A, B]\n")
+    fake_runs.write_log(tmp_path / "single", records[:4], "task: pong\ntasks: []\n")
     found = logs.curves_of(logs.load_runs([tmp_path]), "return")
     assert [curve.task for curve in found] == [logs.ALL_TASKS, "pong"]
 

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import fake_runs
 import numpy as np
 import pytest
 
@@ -15,20 +16,12 @@ drawing = pytest.importorskip("common.curves.drawing", reason="needs matplotlib"
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
-def write(folder, records, config="", tail=""):
-    folder.mkdir(parents=True)
-    text = "".join(json.dumps(record) + "\n" for record in records)
-    (folder / "metrics.jsonl").write_text(text + tail)
-    if config:
-        (folder / "config.yaml").write_text(config)
-
-
 def write_runs(root, tasks=("atari_pong", "atari_boxing"), methods=("one", "two")):
     for method in methods:
         for seed in range(2):
             for task in tasks:
                 points = [{"step": s, "eval_return_0": s + seed} for s in (0, 5, 9)]
-                write(root / task / method / str(seed), points)
+                fake_runs.write_log(root / task / method / str(seed), points)
 
 
 def continual(tasks=3, length=100, every=10):
@@ -69,7 +62,9 @@ def legend(figure):
 
 def test_methods_share_panels_and_are_named_once_with_their_seeds(tmp_path, show):
     write_runs(tmp_path)
-    write(tmp_path / "atari_pong/two/7", [{"step": 0, "eval_return_0": 3}])
+    fake_runs.write_log(
+        tmp_path / "atari_pong/two/7", [{"step": 0, "eval_return_0": 3}]
+    )
     figure, _ = show("--indir", tmp_path)
     assert titles(figure) == ["Boxing", "Pong"]
     assert [len(axes.lines) for axes in figure.axes] == [2, 2]
@@ -81,7 +76,9 @@ def test_methods_share_panels_and_are_named_once_with_their_seeds(tmp_path, show
 def test_a_continual_run_has_a_panel_for_each_task_shaded_where_it_was_trained(
     tmp_path, show
 ):
-    write(tmp_path / "a", continual(), "cl: true\ntasks: [MiniGrid-A-v0, B, C-2]\n")
+    fake_runs.write_log(
+        tmp_path / "a", continual(), "cl: true\ntasks: [MiniGrid-A-v0, B, C-2]\n"
+    )
     figure, _ = show("--indir", tmp_path, metric="eval_success")
     assert titles(figure) == ["A", "B", "C 2"]
     for k, axes in enumerate(figure.axes):
@@ -130,21 +127,19 @@ def test_many_methods_differ_in_colour_or_dashes(tmp_path, show):
     assert len({(x.get_color(), str(x._dash_pattern)) for x in lines}) == 20
 
 
-@pytest.mark.parametrize(
-    "task, title",
-    [
-        ("atari_ms_pacman", "Ms Pacman"),
-        ("dmc_walker_walk", "Walker Walk"),
-        ("minigrid_MiniGrid-DoorKey-9x9-v0", "DoorKey 9x9"),
-        ("MiniHack-Room-Random-15x15-v0", "Room Random 15x15"),
-        ("gym_ALE/Pong-v5", "Pong"),
-        ("crafter_reward", "Crafter Reward"),
-    ],
-)
-def test_titles_are_for_people(tmp_path, show, task, title):
-    folder = tmp_path / "run"
-    write(folder, [{"step": 1, "eval_return": 2}], f"task: {task}\n")
-    assert titles(show("--indir", tmp_path)[0]) == [title]
+def test_titles_are_for_people(tmp_path, show):
+    names = {
+        "atari_ms_pacman": "Ms Pacman",
+        "dmc_walker_walk": "Walker Walk",
+        "minigrid_MiniGrid-DoorKey-9x9-v0": "DoorKey 9x9",
+        "MiniHack-Room-Random-15x15-v0": "Room Random 15x15",
+        "gym_ALE/Pong-v5": "Pong",
+        "crafter_reward": "Crafter Reward",
+    }
+    for k, task in enumerate(names):
+        records = [{"step": 1, "eval_return": 2}]
+        fake_runs.write_log(tmp_path / f"{k}", records, f"task: {task}\n")
+    assert titles(show("--indir", tmp_path)[0]) == list(names.values())
 
 
 def test_equal_titles_of_two_tasks_give_way_to_their_names(tmp_path, show):
@@ -152,12 +147,9 @@ def test_equal_titles_of_two_tasks_give_way_to_their_names(tmp_path, show):
     assert set(titles(show("--indir", tmp_path)[0])) == {"gym_Pong-v5", "atari_pong"}
 
 
-@pytest.mark.parametrize(
-    "value, text",
-    [(2.5e6, "2.5M"), (1e6, "1M"), (5e4, "50k"), (0.05, "0.05"), (0, "0")],
-)
-def test_ticks_are_short(value, text):
-    assert drawing._short(value) == text
+def test_ticks_are_short():
+    texts = {2.5e6: "2.5M", 1e6: "1M", 5e4: "50k", 0.05: "0.05", 0: "0"}
+    assert {value: drawing._short(value) for value in texts} == texts
 
 
 def test_the_running_mean_equals_its_twin():
@@ -170,8 +162,8 @@ def test_the_running_mean_equals_its_twin():
 
 
 def test_published_curves_stand_beside_own_runs_of_the_same_task_only(tmp_path, show):
-    write(tmp_path / "atari_pong/me/1", [{"step": 5e6, "eval_return": 3}])
-    write(tmp_path / "gym_x/me/1", [{"step": 5e6, "eval_return": 3}])
+    fake_runs.write_log(tmp_path / "atari_pong/me/1", [{"step": 5e6, "eval_return": 3}])
+    fake_runs.write_log(tmp_path / "gym_x/me/1", [{"step": 5e6, "eval_return": 3}])
     words = ("--baselines", "published", "human_gamer", "random")
     figure, content = show("--indir", tmp_path, *words)
     assert titles(figure) == ["Pong", "X"]
@@ -186,7 +178,7 @@ def test_published_curves_stand_beside_own_runs_of_the_same_task_only(tmp_path, 
 
 
 def test_limits_of_x_show_all_of_the_published_curves(tmp_path, show):
-    write(tmp_path / "atari_pong/me/1", [{"step": 5e6, "eval_return": 3}])
+    fake_runs.write_log(tmp_path / "atari_pong/me/1", [{"step": 5e6, "eval_return": 3}])
     words = ("--baselines", "published$", "--xlim", 0, 5e7)
     _, content = show("--indir", tmp_path, *words)
     assert max(run["xs"][-1] for run in content["runs"]) == 5e7
@@ -260,7 +252,7 @@ def test_json_holds_no_nan():
 
 
 def test_the_picture_at_the_end_of_a_run_is_written(tmp_path):
-    write(tmp_path / "run", continual(), tail='{"step": 400, "eval_')
+    fake_runs.write_log(tmp_path / "run", continual(), tail='{"step": 400, "eval_')
     out = tmp_path / "new" / "curves.png"
     assert plot.plot_continual(tmp_path / "run" / "metrics.jsonl", out, ["A", "B", "C"])
     assert out.read_bytes().startswith(b"\x89PNG")
@@ -288,8 +280,10 @@ def script(*words, cwd):
 
 def test_the_script_draws_good_runs_and_names_bad_ones(tmp_path):
     good = [{"step": s, "eval_return": s / 9, "bad": None} for s in range(9)]
-    write(tmp_path / "in" / "pong" / "dreamerv2" / "1", good, tail='{"step": 9, "ev')
-    write(tmp_path / "in" / "pong" / "dreamerv2" / "2", [])
+    fake_runs.write_log(
+        tmp_path / "in" / "pong" / "dreamerv2" / "1", good, tail='{"step": 9, "ev'
+    )
+    fake_runs.write_log(tmp_path / "in" / "pong" / "dreamerv2" / "2", [])
     done = script(
         *("--indir", tmp_path / "in", tmp_path / "none", "--outdir", tmp_path / "out"),
         *("--xaxis", "step", "--yaxis", "eval_return", "--bins", "1e6"),
@@ -304,28 +298,23 @@ def test_the_script_draws_good_runs_and_names_bad_ones(tmp_path):
 
 
 def test_the_script_says_which_metrics_there_are(tmp_path, caplog):
-    write(tmp_path / "a", [{"step": 1, "loss": 2}])
+    fake_runs.write_log(tmp_path / "a", [{"step": 1, "loss": 2}])
     assert plot.main(["--indir", str(tmp_path), "--outdir", str(tmp_path / "o")]) == 1
     assert "loss, step" in caplog.text and "'eval_return'" in caplog.text
     assert not (tmp_path / "o").exists()
 
 
-@pytest.mark.parametrize(
-    "words, part",
-    [
-        ("--agg meen", "median"),
-        ("--stats gamer", "gamer_median"),
-        ("--palette nocolor", "okabe"),
-        ("--labels one", "pairs"),
-        ("--tasks (", "--tasks"),
-        ("--indirr x", "--indirr"),
-    ],
-)
-def test_a_bad_flag_is_one_line_that_says_what_is_possible(
-    tmp_path, capsys, words, part
-):
+def test_a_bad_flag_is_one_line_that_says_what_is_possible(tmp_path, capsys):
     write_runs(tmp_path, ("a",))
-    words = ["--indir", str(tmp_path), "--outdir", str(tmp_path), *words.split()]
-    with pytest.raises(SystemExit, match="2"):
-        plot.main(words)
-    assert part in capsys.readouterr().err.splitlines()[-1]
+    places = ["--indir", str(tmp_path), "--outdir", str(tmp_path)]
+    for words, part in {
+        "--agg meen": "median",
+        "--stats gamer": "gamer_median",
+        "--palette nocolor": "okabe",
+        "--labels one": "pairs",
+        "--tasks (": "--tasks",
+        "--indirr x": "--indirr",
+    }.items():
+        with pytest.raises(SystemExit, match="2"):
+            plot.main([*places, *words.split()])
+        assert part in capsys.readouterr().err.splitlines()[-1]

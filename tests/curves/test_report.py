@@ -8,7 +8,8 @@ import sys
 import fake_runs
 import pytest
 
-from dreamerv2.report import __main__ as report
+from dreamerv2 import report
+from dreamerv2.report import __main__ as command
 from dreamerv2.report import published, writer
 from dreamerv2.report import text as text_lib
 
@@ -17,7 +18,7 @@ A, B = fake_runs.TASKS
 
 def write(tmp_path, **options):
     """The text of the report of the runs below tmp_path/logs, and its JSON."""
-    path = writer.write([tmp_path / "logs"], tmp_path / "out", **options)
+    path = report.write([tmp_path / "logs"], tmp_path / "out", **options)
     assert path == tmp_path / "out" / "report.md"
     return path.read_text(), json.loads((path.parent / "report.json").read_text())
 
@@ -189,12 +190,9 @@ def test_published_figures_stand_beside_runs_of_their_budget(
 ):
     tasks = published.TABLES[0].tasks
     folder = add(tmp_path, "a_s0", tasks=tasks, steps=steps, until=10)
-    lines = [
-        {"step": k * steps, **{f"eval_return_{i}": 0.5 for i in range(3)}}
-        for k in (1, 2, 3)
-    ]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (folder / "metrics.jsonl").write_text(text)
+    values = {f"eval_return_{i}": 0.5 for i in range(3)}
+    records = [{"step": k * steps, **values} for k in (1, 2, 3)]
+    fake_runs.write_log(folder, records)
     text, content = write(tmp_path)
     found = rows(text, "*published: DreamerV2*")
     assert content["benchmarks"][0]["published"]["comparable"] is shown
@@ -210,7 +208,7 @@ def test_published_figures_stand_beside_runs_of_their_budget(
         assert not found and "have another budget" in text
 
 
-def test_without_forward_transfer_published_figures_keep_their_columns(tmp_path):
+def test_without_forward_transfer_published_figures_keep_their_columns():
     table = published.TABLES[0]
     row = text_lib.published_row("DreamerV2", table, ["performance", "zero_shot"])
     assert row == ["*published: DreamerV2*", "20", "0.72 ± 0.24", "–"]
@@ -266,22 +264,16 @@ def test_no_run_and_no_folder_are_errors(tmp_path):
 def test_the_command_line_takes_folders_and_flags(tmp_path, without_pictures, capsys):
     add(tmp_path, "a_s0", value=lambda *_: -1.0)
     out = str(tmp_path / "out")
-    report.main(["--indir", str(tmp_path / "logs"), "--outdir", out, "--clip_negative"])
+    command.main(
+        ["--indir", str(tmp_path / "logs"), "--outdir", out, "--clip_negative"]
+    )
     assert "Written: " in capsys.readouterr().out
     assert "Negative values count as 0" in (tmp_path / "out" / "report.md").read_text()
     with pytest.raises(SystemExit):
-        report.main(["--indir", "x", "--outdir", out, "--clip_negativ"])
+        command.main(["--indir", "x", "--outdir", out, "--clip_negativ"])
 
 
-@pytest.mark.parametrize(
-    "value, text",
-    [
-        (0.456, "0.46"),
-        (-0.001, "0.00"),
-        (-1234.5, "-1234"),
-        (123.45, "123.5"),
-        (float("nan"), "not defined"),
-    ],
-)
-def test_numbers_have_as_many_digits_as_say_something(value, text):
-    assert text_lib.number(value) == text
+def test_numbers_have_as_many_digits_as_say_something():
+    texts = {0.456: "0.46", -0.001: "0.00", -1234.5: "-1234", 123.45: "123.5"}
+    texts[float("nan")] = "not defined"
+    assert {value: text_lib.number(value) for value in texts} == texts

@@ -1,7 +1,6 @@
 """Laws of what a report says of replays, and of its pictures."""
 
 import dataclasses
-import json
 
 import fake_runs
 import numpy as np
@@ -20,8 +19,7 @@ def runs_of(tmp_path, *logs, steps=10, tasks=(A, B), **settings):
         folder = fake_runs.write(
             tmp_path, f"a_s{seed}", seed, steps=steps, tasks=tasks, **settings
         )
-        text = "".join(json.dumps(record) + "\n" for record in records)
-        (folder / "metrics.jsonl").write_text(text)
+        fake_runs.write_log(folder, records)
     return runs_lib.load([tmp_path])[0]
 
 

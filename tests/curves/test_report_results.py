@@ -6,7 +6,7 @@ import fake_runs
 import numpy as np
 import pytest
 
-from common.curves import continual, evaluations
+from common.curves import evaluations, intervals
 from dreamerv2.report import results
 from dreamerv2.report import runs as runs_lib
 
@@ -117,7 +117,7 @@ def test_only_finished_runs_enter_the_numbers(tmp_path):
 def test_runs_that_say_too_little_are_told_apart(tmp_path):
     fake_runs.write(tmp_path, "good_s0")
     empty = fake_runs.write(tmp_path, "empty_s0")
-    (empty / "metrics.jsonl").write_text("")
+    fake_runs.write_log(empty, [])
     bare = fake_runs.write(tmp_path, "bare_s0")
     (bare / "config.yaml").unlink()
     runs, left_out = runs_lib.load([tmp_path])
@@ -199,12 +199,12 @@ def test_seeds_are_averaged_with_the_deviation_of_the_population(tmp_path):
     assert found.low < 0.4 < found.high
 
 
-def test_the_interquartile_mean_of_performance_is_over_runs_and_tasks(tmp_path):
+def test_the_interquartile_mean_of_performance_is_over_runs_and_tasks():
     scores = np.array([[0.0, 1.0], [0.5, 1.0], [0.25, 0.0], [0.0, 0.5]])
     found = results.aggregate("performance", scores)
-    assert found.iqm == continual.interquartile_mean(scores)
+    assert found.iqm == intervals.interquartile_mean(scores)
     found = results.aggregate("forgetting", scores)
-    assert found.iqm == continual.interquartile_mean(scores.mean(axis=1))
+    assert found.iqm == intervals.interquartile_mean(scores.mean(axis=1))
     nan = results.aggregate("performance", np.array([[np.nan, 1.0]]))
     assert np.isnan([nan.mean, nan.iqm, nan.low]).all()
     one = results.aggregate("performance", np.array([[0.2, 0.4]]))

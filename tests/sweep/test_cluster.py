@@ -23,13 +23,6 @@ ray = pytest.importorskip("ray", reason="sweeps need Ray: pip install -e '.[swee
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SWEEP = """
-script: dummy_benchmark.py
-logdir: unused
-flags: --cl --steps=60
-methods: {fifo: "", reservoir: --reservoir_sampling}
-seeds: 0-2
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -61,14 +54,6 @@ def cluster(place):
         yield cluster
     finally:
         cluster.shutdown()
-
-
-@pytest.fixture
-def sweep_file(tmp_path):
-    path = tmp_path / "sweep.yaml"
-    script = ROOT / "tests" / "dummy_benchmark.py"
-    path.write_text(SWEEP.replace("dummy_benchmark.py", str(script)))
-    return path
 
 
 def start(sweep_file: pathlib.Path, logdir: pathlib.Path, *words: str):
@@ -137,8 +122,9 @@ def wait_for(condition, process: subprocess.Popen) -> None:
 
 
 def test_a_node_that_dies_midway_changes_nothing(
-    cluster, sweep_file, tmp_path, monkeypatch
+    cluster, write_sweep, tmp_path, monkeypatch
 ):
+    sweep_file = write_sweep(seeds="0-2")
     (_, second) = cluster.list_all_nodes()
     raylet = second.all_processes["raylet"][0].process.pid
     logdir = tmp_path / "logs"
@@ -172,11 +158,10 @@ def test_a_node_that_dies_midway_changes_nothing(
 
 
 def test_ctrl_c_saves_and_the_same_command_runs_what_is_missing(
-    sweep_file, tmp_path, place
+    write_sweep, tmp_path, place
 ):
-    text = sweep_file.read_text().replace("0-2", "0").replace("reservoir: ", "bad: ")
-    text = text.replace("--reservoir_sampling", "--state_bonus")
-    sweep_file.write_text(text + "retries: 1\n")
+    methods = '{fifo: "", bad: --state_bonus}'
+    sweep_file = write_sweep(methods=methods, seeds=0, retries=1)
     logdir = tmp_path / "logs"
     good, bad = (trial.folder for trial in plan_lib.make(sweep_file, logdir).trials)
     process = start(sweep_file, logdir, "--cpus", "2")

@@ -16,25 +16,14 @@ from dreamerv2.sweep import plan as plan_lib
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "sweeps").glob("*.yaml"))
-FORM = {
-    "script": str(ROOT / "tests" / "dummy_benchmark.py"),
-    "logdir": "unused",
-    "flags": "--cl --steps=60",
-    "methods": '{fifo: "", reservoir: --reservoir_sampling}',
-    "seeds": "[0, 1]",
-}
 
 
 @pytest.fixture
-def make(tmp_path):
-    """Makes the plan of a form with changes; None leaves a key out."""
+def make(write_sweep, tmp_path):
+    """Makes the plan of a sweep file with changes."""
 
     def make(**changes):
-        form = {**FORM, **changes}
-        lines = [f"{k}: {v}" for k, v in form.items() if v is not None]
-        path = tmp_path / "sweep.yaml"
-        path.write_text("\n".join(lines))
-        return plan_lib.make(path, str(tmp_path / "logs"))
+        return plan_lib.make(write_sweep(**changes), str(tmp_path / "logs"))
 
     return make
 
@@ -54,7 +43,7 @@ def test_every_method_has_every_seed_and_those_of_one_seed_stand_together(make):
 def test_a_command_says_what_the_configuration_of_its_trial_is(make, tmp_path):
     for trial in make(references="{methods: reservoir}").trials:
         script, *words = make(references="{methods: reservoir}").command(trial)
-        assert script == FORM["script"]
+        assert script == str(ROOT / "tests" / "dummy_benchmark.py")
         config = dummy_benchmark.parse_flags(words)
         assert config == trial.config
         assert trial.folder == tmp_path / "logs" / trial.tag
@@ -84,12 +73,10 @@ def test_a_reference_has_the_steps_of_its_task_once(make):
     assert (totals["fifo_ref0_s0"], totals["fifo_ref1_s0"]) == (30, 50)
 
 
-@pytest.mark.parametrize(
-    ("given", "seeds"), [("0-2", [0, 1, 2]), ("7", [7]), ("[3, 1]", [3, 1])]
-)
-def test_seeds_are_a_range_a_number_or_a_list(make, given, seeds):
-    plan = make(methods='{fifo: ""}', seeds=given)
-    assert [trial.config.seed for trial in plan.trials] == seeds
+def test_seeds_are_a_range_a_number_or_a_list(make):
+    for given, seeds in {"0-2": [0, 1, 2], "7": [7], "[3, 1]": [3, 1]}.items():
+        plan = make(methods='{fifo: ""}', seeds=given)
+        assert [trial.config.seed for trial in plan.trials] == seeds
 
 
 def test_flags_may_be_a_list_of_words(make):
@@ -107,48 +94,48 @@ def test_resources_and_retries_have_defaults(make):
 # Refusals, before anything starts.
 
 
-@pytest.mark.parametrize(
-    ("changes", "wanted"),
-    [
-        ({"methodes": "{}"}, "unknown key 'methodes'.*Did you mean methods"),
-        ({"seeds": None}, "seeds is missing"),
-        ({"script": None}, "script is missing"),
-        ({"methods": "{}"}, "methods is missing"),
-        ({"methods": "[a, b]"}, "map names to flags"),
-        ({"methods": '{a/b: ""}'}, "'a/b' becomes part of a folder's name"),
-        ({"methods": '{a: "", b: --cl}'}, "a_s0 and b_s0 have the same flags"),
-        ({"methods": "{a: {cl: True}}"}, r"methods.a = .*give flags"),
-        ({"methods": "{a: --reservoir_samplin}"}, "method a: .*--reservoir_sampling"),
-        ({"methods": "{a: --steps=ten}"}, "method a: .*steps = 'ten'"),
-        ({"methods": "{a: --num_tasks=5}"}, "method a: .*benchmark has 2 tasks"),
-        ({"methods": "{a: --unbalanced_steps=5}"}, "method a: .*1 entries"),
-        ({"methods": """{a: "--tag 'x"}"""}, "No closing quotation"),
-        ({"methods": "{a: --seed=3}"}, "flag --seed, which is the sweep's business"),
-        ({"flags": "--logdir logs"}, "flag --logdir, which is the sweep's business"),
-        ({"flags": "--overwrite"}, "flag --overwrite"),
-        ({"seeds": "[0, 0]"}, "different whole numbers"),
-        ({"seeds": "[-1]"}, "different whole numbers"),
-        ({"seeds": "[True]"}, "different whole numbers"),
-        ({"seeds": "3-1"}, "different whole numbers"),
-        ({"seeds": "many"}, "different whole numbers"),
-        ({"references": "fifo"}, "references = 'fifo': give a mapping"),
-        ({"references": "{methods: [lifo]}"}, "no method 'lifo'; choose from fifo"),
-        ({"references": "{method: fifo}"}, "unknown key 'method'.*mean methods"),
-        ({"resources": "{cpu: 1}"}, "resources: unknown key 'cpu'.*mean cpus"),
-        ({"resources": "{cpus: 0}"}, "cpus are above 0"),
-        ({"resources": "{gpus: 1.5}"}, "a share of one or a whole number"),
-        ({"resources": "{memory: much}"}, "resources.memory = 'much'"),
-        ({"flags": "--devices=2"}, "--devices=2, but resources give it 0 GPUs"),
-        ({"retries": -1}, "retries = -1"),
-        ({"retries": "often"}, "retries = 'often'"),
-        ({"script": "train_minigird.py"}, "no script 'train_minigird.py'.*minigrid.py"),
-        ({"script": str(ROOT / "setup.py")}, "has no function parse_flags"),
-    ],
-)
-def test_a_mistake_is_named(make, changes, wanted, monkeypatch):
+def test_a_mistake_is_named(make, monkeypatch):
     monkeypatch.setattr("setuptools.setup", lambda **options: None)
-    with pytest.raises(ValueError, match=wanted):
-        make(**changes)
+    for changes, wanted in MISTAKES:
+        with pytest.raises(ValueError, match=wanted):
+            make(**changes)
+
+
+MISTAKES = [
+    ({"methodes": "{}"}, "unknown key 'methodes'.*Did you mean methods"),
+    ({"seeds": None}, "seeds is missing"),
+    ({"script": None}, "script is missing"),
+    ({"methods": "{}"}, "methods is missing"),
+    ({"methods": "[a, b]"}, "map names to flags"),
+    ({"methods": '{a/b: ""}'}, "'a/b' becomes part of a folder's name"),
+    ({"methods": '{a: "", b: --cl}'}, "a_s0 and b_s0 have the same flags"),
+    ({"methods": "{a: {cl: True}}"}, r"methods.a = .*give flags"),
+    ({"methods": "{a: --reservoir_samplin}"}, "method a: .*--reservoir_sampling"),
+    ({"methods": "{a: --steps=ten}"}, "method a: .*steps = 'ten'"),
+    ({"methods": "{a: --num_tasks=5}"}, "method a: .*benchmark has 2 tasks"),
+    ({"methods": "{a: --unbalanced_steps=5}"}, "method a: .*1 entries"),
+    ({"methods": """{a: "--tag 'x"}"""}, "No closing quotation"),
+    ({"methods": "{a: --seed=3}"}, "flag --seed, which is the sweep's business"),
+    ({"flags": "--logdir logs"}, "flag --logdir, which is the sweep's business"),
+    ({"flags": "--overwrite"}, "flag --overwrite"),
+    ({"seeds": "[0, 0]"}, "different whole numbers"),
+    ({"seeds": "[-1]"}, "different whole numbers"),
+    ({"seeds": "[True]"}, "different whole numbers"),
+    ({"seeds": "3-1"}, "different whole numbers"),
+    ({"seeds": "many"}, "different whole numbers"),
+    ({"references": "fifo"}, "references = 'fifo': give a mapping"),
+    ({"references": "{methods: [lifo]}"}, "no method 'lifo'; choose from fifo"),
+    ({"references": "{method: fifo}"}, "unknown key 'method'.*mean methods"),
+    ({"resources": "{cpu: 1}"}, "resources: unknown key 'cpu'.*mean cpus"),
+    ({"resources": "{cpus: 0}"}, "cpus are above 0"),
+    ({"resources": "{gpus: 1.5}"}, "a share of one or a whole number"),
+    ({"resources": "{memory: much}"}, "resources.memory = 'much'"),
+    ({"flags": "--devices=2"}, "--devices=2, but resources give it 0 GPUs"),
+    ({"retries": -1}, "retries = -1"),
+    ({"retries": "often"}, "retries = 'often'"),
+    ({"script": "train_minigird.py"}, "no script 'train_minigird.py'.*minigrid.py"),
+    ({"script": str(ROOT / "setup.py")}, "has no function parse_flags"),
+]
 
 
 def test_two_methods_of_one_name_are_refused(tmp_path):

@@ -1,7 +1,6 @@
 """Laws of a sweep's trials: which are started, again or never; no Ray is needed."""
 
 import io
-import json
 import os
 import pathlib
 import signal
@@ -25,19 +24,12 @@ GOOD, BAD = "", "--state_bonus"  # which fails at step 25
 
 
 @pytest.fixture
-def make(tmp_path):
+def make(write_sweep, tmp_path):
+    """Makes the plan of a sweep of one seed and 60 steps in all."""
+
     def make(methods: dict[str, str], retries: int = 2) -> plan_lib.Plan:
-        path = tmp_path / "sweep.yaml"
-        content = {
-            "script": str(ROOT / "tests" / "dummy_benchmark.py"),
-            "logdir": str(tmp_path / "logs"),
-            "flags": "--cl --steps=30",
-            "methods": methods,
-            "seeds": [0],
-            "retries": retries,
-        }
-        path.write_text(json.dumps(content))
-        return plan_lib.make(path)
+        form = {"methods": methods, "retries": retries, "logdir": tmp_path / "logs"}
+        return plan_lib.make(write_sweep(flags="--cl --steps=30", seeds=0, **form))
 
     return make
 
@@ -285,13 +277,13 @@ def test_a_second_signal_ends_everything_at_once(make):
 
 def job(trial: plan_lib.Trial, plan: plan_lib.Plan, **changes) -> process_lib.Job:
     made = process_lib.Job(
-        trial.tag,
-        tuple(plan.command(trial)),
-        str(trial.folder),
-        trial.total,
-        str(ROOT),
-        1.0,
-        0.0,
+        tag=trial.tag,
+        command=tuple(plan.command(trial)),
+        folder=str(trial.folder),
+        total=trial.total,
+        root=str(ROOT),
+        cpus=1.0,
+        gpus=0.0,
     )
     return made._replace(**changes)
 

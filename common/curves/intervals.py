@@ -1,0 +1,126 @@
+"""One number for many runs, and an interval around it (Agarwal et al., 2021).
+
+The interquartile mean of n values leaves out the floor(n / 4) smallest and largest. An
+interval is the percentile interval of a statistic over samples of the runs, drawn with
+replacement for each task (stratum) on its own.
+
+As in NumPy, the functions of scores take numbers that are all there, and those called
+`nan_` take curves, in which nan stands for what a seed lacks and does not count. Each
+has its own order of drawing and of adding up, which reported numbers depend on.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+SAMPLES = 1000  # resampled sets of runs behind an interval
+Statistic = Callable[[np.ndarray], np.ndarray | float]
+
+
+class MeanStd(NamedTuple):
+    """Mean and standard deviation."""
+
+    mean: float
+    std: float
+
+
+class Interval(NamedTuple):
+    """A point estimate with the ends of its confidence interval."""
+
+    point: float
+    low: float
+    high: float
+
+
+def mean_std(values: Sequence[float]) -> MeanStd:
+    """Mean and population standard deviation (ddof 0) across seeds."""
+    return MeanStd(float(np.mean(values)), float(np.std(values)))
+
+
+def interquartile_mean(values: np.ndarray) -> float:
+    """Mean of the middle half of all values (of any shape), which outliers leave be."""
+    return float(_middle_mean(np.ravel(values)))
+
+
+def stratified_bootstrap(
+    scores: np.ndarray,
+    rng: np.random.Generator,
+    statistic: Statistic = interquartile_mean,
+    samples: int = SAMPLES,
+    confidence: float = 0.95,
+) -> Interval:
+    """Interval of a statistic over runs and tasks.
+
+    Args:
+      scores: [runs, tasks], or [runs] for a single score a run.
+      rng: source of randomness.
+      statistic: maps an array of the shape [runs, tasks] to a number.
+      samples: number of resampled arrays.
+      confidence: share of the samples inside the interval.
+
+    Raises:
+      ValueError: `scores` is empty or of another rank.
+    """
+    scores = np.asarray(scores, np.float64)
+    scores = scores[:, None] if scores.ndim == 1 else scores
+    if scores.ndim != 2 or not scores.size:
+        raise ValueError(f"Scores have shape {scores.shape}; give [runs, tasks].")
+    draws = rng.integers(len(scores), size=(samples, *scores.shape))
+    columns = np.arange(scores.shape[1])
+    if statistic is interquartile_mean:  # all at once, which is much faster
+        values = _middle_mean(scores[draws, columns].reshape(samples, -1))
+    else:
+        values = [statistic(scores[rows, columns]) for rows in draws]
+    tail = (1.0 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1.0 - tail])
+    return Interval(float(statistic(scores)), float(low), float(high))
+
+
+def nan_interquartile_mean(values: np.ndarray) -> np.ndarray:
+    """Mean of the middle half along the first axis: [n, ...] -> [...].
+
+    nan are left out; where there is nothing else, the result is nan.
+    """
+    values = np.sort(values, axis=0)  # nan come last
+    count = np.isfinite(values).sum(0)
+    cut = count // 4
+    index = np.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
+    inside = (index >= cut) & (index < count - cut)
+    return np.where(inside, values, 0.0).sum(0) / np.where(count, inside.sum(0), np.nan)
+
+
+def nan_bootstrap(
+    values: np.ndarray, statistic: Statistic, samples: int = SAMPLES
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % interval of a statistic of curves; the same at every call.
+
+    Args:
+      values: [seeds, strata, ...]; each stratum (task) draws seeds of its own, as many
+        as it has. The seeds that it lacks are nan throughout.
+      statistic: maps such an array to anything of a fixed shape.
+      samples: number of draws.
+    """
+    rng = np.random.default_rng(0)
+    count, strata = values.shape[:2]
+    there = np.isfinite(values).any(axis=tuple(range(2, values.ndim)))  # [S, strata]
+    draws = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a draw without any value
+        for _ in range(samples):
+            rows = np.tile(np.arange(count)[:, None], strata)
+            for column, seeds in zip(rows.T, there.T, strict=True):
+                column[seeds] = rng.choice(column[seeds], seeds.sum())
+            draws.append(statistic(values[rows, np.arange(strata)]))
+        low, high = np.nanpercentile(draws, [2.5, 97.5], axis=0)
+    return low, high
+
+
+def _middle_mean(values: np.ndarray) -> np.ndarray:
+    """Interquartile means along the last axis, nan where one is: [..., n] -> [...]."""
+    count = values.shape[-1]
+    cut = count // 4
+    parted = np.partition(values, (cut, count - cut - 1), axis=-1)
+    means = parted[..., cut : count - cut].mean(axis=-1)
+    return np.where(np.isnan(values).any(axis=-1), np.nan, means)

@@ -1,0 +1,1 @@
+"""Reference numbers: `case` reads them, `entries` computes them on this machine."""

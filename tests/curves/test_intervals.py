@@ -1,0 +1,110 @@
+"""Laws of numbers over many runs: interquartile means and bootstrap intervals."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from common.curves import intervals
+
+
+def test_mean_and_population_deviation():
+    assert intervals.mean_std([1.0, 2.0, 6.0]) == pytest.approx((3.0, np.sqrt(14 / 3)))
+
+
+def test_the_interquartile_mean_leaves_out_both_outer_quarters():
+    values = [100, 3, 1, 2, -50, 4, 5, 6]
+    assert intervals.interquartile_mean(values) == pytest.approx(3.5)
+    square = np.array([[9, 1], [2, 3]])
+    assert intervals.interquartile_mean(square) == pytest.approx(2.5)
+
+
+def test_both_interquartile_means_equal_their_twin_that_sorts():
+    rng = np.random.default_rng(0)
+    for count in (1, 3, 4, 7, 20):
+        values, cut = rng.normal(size=(count, 3)), count // 4
+        twin = np.sort(values, axis=0)[cut : count - cut].mean(axis=0)
+        columns = [intervals.interquartile_mean(column) for column in values.T]
+        np.testing.assert_allclose(columns, twin)
+        np.testing.assert_allclose(intervals.nan_interquartile_mean(values), twin)
+        holes = np.concatenate([np.full((2, 3), np.nan), values])
+        np.testing.assert_allclose(intervals.nan_interquartile_mean(holes), twin)
+        assert np.isnan(intervals.interquartile_mean(holes))
+    assert np.isnan(intervals.nan_interquartile_mean(np.full((3, 2), np.nan))).all()
+
+
+def test_the_bootstrap_agrees_with_all_possible_resamplings():
+    scores = np.array([[0.0, 10.0], [1.0, 14.0], [5.0, 30.0]])
+    draws = list(itertools.product(range(3), repeat=3))
+    means = [
+        (scores[list(a), 0].mean() + scores[list(b), 1].mean()) / 2
+        for a in draws
+        for b in draws
+    ]
+    low, high = np.quantile(means, [0.1, 0.9])
+    result = intervals.stratified_bootstrap(
+        scores, np.random.default_rng(0), np.mean, samples=20_000, confidence=0.8
+    )
+    assert result.point == pytest.approx(scores.mean())
+    assert result.low == pytest.approx(low, abs=0.2)
+    assert result.high == pytest.approx(high, abs=0.2)
+
+
+def test_the_bootstrap_draws_runs_within_each_task():
+    scores = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0]])
+    result = intervals.stratified_bootstrap(scores, np.random.default_rng(0), np.mean)
+    assert result == (0.5, 0.5, 0.5)
+
+
+def test_the_interval_of_the_interquartile_mean_is_that_of_any_function():
+    scores = np.random.default_rng(3).random((5, 3))
+    one = intervals.stratified_bootstrap(scores, np.random.default_rng(0))
+    other = intervals.stratified_bootstrap(
+        scores,
+        np.random.default_rng(0),
+        lambda values: intervals.interquartile_mean(values),
+    )
+    assert one == pytest.approx(other)
+
+
+def test_the_bootstrap_depends_on_its_generator_alone():
+    scores = np.random.default_rng(1).random(12)
+    one, two, three = (
+        intervals.stratified_bootstrap(scores, np.random.default_rng(seed))
+        for seed in (0, 0, 1)
+    )
+    assert one == two != three
+    assert one.low < one.point < one.high
+    with pytest.raises(ValueError, match="runs, tasks"):
+        intervals.stratified_bootstrap(np.zeros((2, 2, 2)), np.random.default_rng(0))
+
+
+def test_each_stratum_draws_from_the_seeds_that_it_has():
+    values = np.full((4, 2), np.nan)
+    values[:, 0] = 1, 2, 3, 4
+    values[:2, 1] = 10, 20
+    seen = []
+
+    def statistic(drawn):
+        seen.append(drawn)
+        return np.nanmean(drawn)
+
+    low, high = intervals.nan_bootstrap(values, statistic, samples=50)
+    assert low < np.nanmean(values) < high
+    drawn = np.array(seen)  # [50, 4, 2]
+    assert np.isin(drawn[..., 0], [1, 2, 3, 4]).all()
+    assert np.isin(drawn[:, :2, 1], [10, 20]).all()
+    assert np.isnan(drawn[:, 2:, 1]).all()
+    assert intervals.nan_bootstrap(values, np.nanmean, 50) == (low, high), "repeatable"
+
+
+def test_the_draws_are_those_of_numbers_that_were_reported():
+    scores = np.random.default_rng(0).random((5, 3))
+    rng = np.random.default_rng(0)
+    reported = (0.576250943665541, 0.29742677227532605, 0.7652166478505433)
+    found = intervals.stratified_bootstrap(scores, rng)
+    assert found == pytest.approx(reported, rel=1e-12)
+    found = intervals.nan_bootstrap(
+        scores, lambda drawn: intervals.nan_interquartile_mean(drawn.ravel()), 200
+    )
+    assert found == pytest.approx((0.3154722834637359, 0.7405631154715826), rel=1e-12)
