@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 
 from common import config as config_lib
+from dreamerv2 import settings
 
 METRICS = "metrics.jsonl"
 CONFIG = "config.yaml"
@@ -78,7 +79,7 @@ def check_same(config: config_lib.Config) -> None:
     folder = path_of(config)
     if not _has_begun(folder):
         return
-    before = config_lib.Config.read(folder / CONFIG)
+    before = settings.complete(config_lib.Config.read(folder / CONFIG))
     differences = [
         (key, old, new)
         for key, old, new in config_lib.differences(before, config)
