@@ -127,7 +127,10 @@ def _unknown(task: str, suite_name: str, name: str) -> str:
     near = coerce.nearest(suite_name, SUITES)
     meant = f" Did you mean {near[0]}_{name or 'NAME'}?" if near else ""
     examples = ", ".join(suite.example for suite in SUITES.values())
-    return f"Unknown task {task!r}; a task is SUITE_NAME, such as {examples}.{meant}"
+    return (
+        f"Unknown task {task!r}; a task is SUITE_NAME, such as {examples}.{meant} A "
+        "suite of your own is registered by a module that --plugins names."
+    )
 
 
 def _options(

@@ -80,9 +80,10 @@ def check_same(config: config_lib.Config) -> None:
     if not _has_begun(folder):
         return
     before = settings.complete(config_lib.Config.read(folder / CONFIG))
+    now = settings.complete(config)
     differences = [
         (key, old, new)
-        for key, old, new in config_lib.differences(before, config)
+        for key, old, new in config_lib.differences(before, now)
         if not any(pathlib.PurePath(key).match(pattern) for pattern in _FREE)
         and (key, new) != ("precision", "auto")  # the run's machine has chosen
     ]

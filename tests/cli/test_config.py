@@ -17,7 +17,7 @@ from common.envs import registry
 from common.envs.workers import parallel
 from common.records import dashboards
 from common.replay import retention, sampling
-from dreamerv2 import cli, settings
+from dreamerv2 import settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BLOCKS = {
@@ -584,7 +584,7 @@ def test_the_help_of_a_key_names_each_of_its_choices():
 def test_own_parts_and_their_options_are_named_on_the_command_line():
     words = "--plugins a.b c.py --outputs m:One --replay.retention m:Mine".split()
     words += ["--replay.retention_args", '{"k": 3, "name": "x"}']
-    config = cli.parse_flags("minigrid", "", words)
+    config = settings.defaults.parse_flags(words)
     assert config.plugins == ("a.b", "c.py") and config.outputs == ("m:One",)
     assert config.replay.retention == "m:Mine"
     assert json.loads(config.replay.retention_args) == {"k": 3, "name": "x"}
