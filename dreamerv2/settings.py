@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from common import config as config_lib
+from common.config import notes
 
 
 def config_path() -> pathlib.Path:
@@ -27,8 +28,8 @@ def config_path() -> pathlib.Path:
 
 
 @functools.cache  # a sweep reads the flags of many runs
-def _help_texts() -> dict[str, str]:
-    return config_lib.comments(config_path())
+def _notes() -> dict[str, dict[str, str]]:
+    return notes.read(config_path())._asdict()
 
 
 class Settings(config_lib.Config):
@@ -40,9 +41,14 @@ class Settings(config_lib.Config):
         self, argv: Sequence[str] | None = None, **options: Any
     ) -> Settings:
         """As `Config.parse_flags`, with the blocks and comments of configs.yaml."""
-        ours = {"blocks": configs, "help_texts": _help_texts()}
+        ours = {"blocks": configs, **_notes()}
         return super().parse_flags(argv, **{**ours, **options})
 
 
 configs: dict[str, dict[str, Any]] = config_lib.load_blocks(config_path())
 defaults = Settings(configs.pop("defaults"))
+
+
+def complete(saved: config_lib.Config) -> config_lib.Config:
+    """Adds keys that a run's version did not have, each with the default of today."""
+    return config_lib.Config({**defaults.flat, **saved.flat})

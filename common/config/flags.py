@@ -28,7 +28,9 @@ class Vocabulary:
       blocks: name -> overrides, chosen with `--configs`.
       aliases: flag -> key.
       switches: flag -> overrides, or a function of the value that returns them.
-      help_texts: key, flag or group -> a line of help.
+      help_texts: key, flag or group -> what it means.
+      headings: key or group -> what is said above it in the help.
+      block_texts: block -> what it is for.
     """
 
     flat: Mapping[str, object]
@@ -36,6 +38,8 @@ class Vocabulary:
     aliases: Mapping[str, str] = field(default_factory=dict)
     switches: Mapping[str, Switch] = field(default_factory=dict)
     help_texts: Mapping[str, str] = field(default_factory=dict)
+    headings: Mapping[str, str] = field(default_factory=dict)
+    block_texts: Mapping[str, str] = field(default_factory=dict)
 
     def check_valid(self) -> None:
         """Raises `ConfigError` if an alias or a switch hides or misses a key."""
@@ -181,43 +185,3 @@ def _single(flag: Flag) -> str | None:
 
 def _kind(old: object) -> str:
     return "its key" if old is None else coerce.kind(old)
-
-
-def help_page(usage: str, vocabulary: Vocabulary) -> str:
-    """Every flag with its type and default, then aliases, switches and blocks."""
-    lines = [usage.strip(), ""] if usage.strip() else []
-    lines += ["Flags: --key value, --key=value, --list a b c, --boolean.", ""]
-    group = ""
-    for key, value in vocabulary.flat.items():
-        parent = key.rpartition(".")[0]
-        if parent != group and parent in vocabulary.help_texts:
-            lines.append(f"  --{parent}.*  {vocabulary.help_texts[parent]}")
-        group = parent
-        default = f"{coerce.kind(value)}, {coerce.show(value)}"
-        lines.append(_row(f"--{key}", default, vocabulary.help_texts.get(key, "")))
-    if vocabulary.blocks:
-        blocks = ", ".join(vocabulary.blocks)
-        lines += ["", "Blocks, applied before the flags:"]
-        lines.append(f"  --configs NAME [NAME ...]  of {blocks}")
-    if vocabulary.aliases:
-        lines += ["", "Other names of keys:"]
-        for flag, key in vocabulary.aliases.items():
-            text = vocabulary.help_texts.get(flag, "")
-            lines.append(_row(f"--{flag}", f"--{key}", text))
-    if vocabulary.switches:
-        lines += ["", "Flags that set several keys:"]
-        for flag, switch in vocabulary.switches.items():
-            text = vocabulary.help_texts.get(flag, "")
-            lines.append(_row(f"--{flag}", _effect(switch), text))
-    return "\n".join(lines)
-
-
-def _row(name: str, middle: str, text: str) -> str:
-    return f"  {name:<32}  {middle:<26}  {text}".rstrip()
-
-
-def _effect(switch: Switch) -> str:
-    if not isinstance(switch, Mapping):
-        return "VALUE"
-    items = [f"{key}={coerce.show(value)}" for key, value in switch.items()]
-    return " ".join(items)

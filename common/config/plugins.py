@@ -19,6 +19,8 @@ from common.config import coerce
 
 T = TypeVar("T")
 
+_FILES: dict[str, str] = {}  # paths of the modules that were imported from a file
+
 
 def load(modules: Sequence[str]) -> None:
     """Imports a user's modules, which may add their parts to our tables.
@@ -63,6 +65,22 @@ def choose(key: str, name: str, known: Mapping[str, T]) -> T:
     return getattr(module, attribute)
 
 
+def find_module(name: str) -> types.ModuleType:
+    """Imports a module by its dotted name, or its path, which ends in `.py`; once.
+
+    Raises:
+      Exception: Whatever the module raises while it is imported.
+    """
+    if name.endswith(".py"):
+        return _import_file(pathlib.Path(name).expanduser().resolve())
+    return importlib.import_module(name)
+
+
+def reference(name: str) -> str:
+    """Returns how another process finds a module: by its name, or by its path."""
+    return _FILES.get(name, name)
+
+
 def _hint(name: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest known name, if one is near."""
     near = coerce.nearest(name, known, limit=1)
@@ -71,9 +89,7 @@ def _hint(name: str, known: Iterable[str]) -> str:
 
 def _import(key: str, name: str) -> types.ModuleType:
     try:
-        if name.endswith(".py"):
-            return _import_file(pathlib.Path(name).expanduser().resolve())
-        return importlib.import_module(name)
+        return find_module(name)
     except Exception as error:  # whatever a user's module raises while it is imported
         raise coerce.ConfigError(
             f"{key} names the module {name!r}, which cannot be imported "
@@ -97,4 +113,5 @@ def _import_file(path: pathlib.Path) -> types.ModuleType:
     except BaseException:
         del sys.modules[path.stem]
         raise
+    _FILES[path.stem] = str(path)
     return module

@@ -5,17 +5,9 @@
     gym_spaces    spaces of Gymnasium or classic gym -> arrays and actions of ours
     gym_adapter   any Gymnasium or classic gym environment -> Env
     checks        what is wrong with an environment, said before it is used
-    suites        tasks by name, SUITE_NAME: the table of the modules below
-    generic       any registered Gymnasium id -> Env
-    minigrid      MiniGrid and MultiSkill tasks -> Env
-    minihack      MiniHack levels -> Env, each in a supervised process
-    minihack_level  what such a process makes (needs the package)
-    atari         Atari games -> Env
-    dmc           DeepMind Control Suite -> Env, in a process of its own
-    crafter       Crafter -> Env
-    parallel      an Env in a thread or a process
-    supervised    an Env in a process that is replaced when it crashes, hangs or grows
-    worker        the program that such a process runs
+    registry      tasks by name, SUITE_NAME: the table of the suites
+    suites/       one module each, whose `make` returns an Env
+    workers/      an Env in a thread, in a process, in one that is supervised
 
 An Env has
 

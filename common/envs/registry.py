@@ -1,43 +1,82 @@
-"""Tasks by name, SUITE_NAME: which module makes the tasks of a suite."""
+"""Tasks by name, SUITE_NAME: which module makes the tasks of a suite.
+
+The module of a suite has
+
+    make(name, *, action_repeat, time_limit, size, **options)   returns a `base.Env`
+    check_id(name)               optional: raises ValueError for an unknown name
+    options(config, training)    optional: the further options of `make`, a dict
+
+A module of the user's, which the setting `plugins` names, adds a suite with `register`:
+
+    registry.register("maze", registry.Suite(__name__, example="maze_small"))
+
+after which `--task maze_small` trains on what its `make("small", ...)` returns.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
-import re
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from common import config as config_lib
-from common.config import coerce
+from common.config import coerce, plugins
 from common.envs import base
+from common.envs.workers import parallel
 
 
 class Suite(NamedTuple):
     """Where the tasks of a suite come from.
 
     Attributes:
-      module: The module whose `make` makes a task from its name.
-      example: A task of the suite.
+      module: The module of the suite: a dotted name, or the path of a `.py` file.
+      example: A task of the suite, SUITE_NAME.
       extra: The extra of setup.py that installs its packages, '' if all have them.
+      own_process: Whether `make` puts each environment into a process of its own, so
+        that `envs_parallel` adds none.
     """
 
     module: str
     example: str
     extra: str = ""
+    own_process: bool = False
 
 
 SUITES = {
     "atari": Suite("common.envs.suites.atari", "atari_pong", "atari"),
     "crafter": Suite("common.envs.suites.crafter", "crafter_reward", "crafter"),
-    "dmc": Suite("common.envs.suites.dmc", "dmc_walker_walk", "dmc"),
+    "dmc": Suite("common.envs.suites.dmc", "dmc_walker_walk", "dmc", own_process=True),
     "gym": Suite("common.envs.suites.generic", "gym_CartPole-v1"),
     "minigrid": Suite("common.envs.suites.minigrid", "minigrid_MiniGrid-Empty-5x5-v0"),
     "minihack": Suite(
-        "common.envs.suites.minihack", "minihack_MiniHack-Room-5x5-v0", "minihack"
+        "common.envs.suites.minihack",
+        "minihack_MiniHack-Room-5x5-v0",
+        "minihack",
+        own_process=True,
     ),
 }
+
+
+def register(name: str, suite: Suite) -> None:
+    """Adds a suite; the same one may be added again.
+
+    Raises:
+      ConfigError: The name has an underscore, which ends it in a task's name, or is
+        that of another suite; or the example is no task of the suite.
+    """
+    if not name or "_" in name or SUITES.get(name, suite) != suite:
+        raise coerce.ConfigError(
+            f"A suite cannot be called {name!r}: give a name without an underscore, "
+            f"other than {', '.join(SUITES)}."
+        )
+    if not suite.example.startswith(f"{name}_") or suite.example == f"{name}_":
+        raise coerce.ConfigError(
+            f"The example {suite.example!r} of the suite {name} is none of its tasks; "
+            f"give one, {name}_NAME."
+        )
+    SUITES[name] = suite
 
 
 def constructor(
@@ -57,47 +96,54 @@ def constructor(
     suite_name, _, name = task.partition("_")
     if suite_name not in SUITES or not name:
         raise ValueError(_unknown(task, suite_name, name))
-    if config.state_bonus and suite_name != "minigrid":
-        raise ValueError(
-            f"state_bonus counts visits of MiniGrid cells; {task!r} has none."
-        )
     suite = SUITES[suite_name]
     with _installed(suite_name, suite):
-        module = importlib.import_module(suite.module)
+        module = plugins.find_module(suite.module)
+        options = _options(module, task, config, training)
         if hasattr(module, "check_id"):
             module.check_id(name)
     return functools.partial(
-        module.make,
+        _make_in_own_process if suite.own_process else _make,
+        plugins.reference(suite.module),
         name,
         action_repeat=config.action_repeat,
         time_limit=config.time_limit,
         size=config.render_size,
-        **_options(suite_name, config, training),
+        **options,
     )
+
+
+def _make(module: str, name: str, **options: Any) -> base.Env:
+    """Makes an environment; the module is known by name, in any process."""
+    return plugins.find_module(module).make(name, **options)
+
+
+@parallel.has_own_process
+def _make_in_own_process(module: str, name: str, **options: Any) -> base.Env:
+    return _make(module, name, **options)
 
 
 def _unknown(task: str, suite_name: str, name: str) -> str:
     near = coerce.nearest(suite_name, SUITES)
     meant = f" Did you mean {near[0]}_{name or 'NAME'}?" if near else ""
     examples = ", ".join(suite.example for suite in SUITES.values())
-    return f"Unknown task {task!r}; a task is SUITE_NAME, such as {examples}.{meant}"
+    return (
+        f"Unknown task {task!r}; a task is SUITE_NAME, such as {examples}.{meant} A "
+        "suite of your own is registered by a module that --plugins names."
+    )
 
 
 def _options(
-    suite_name: str, config: config_lib.Config, training: bool
+    module: types.ModuleType, task: str, config: config_lib.Config, training: bool
 ) -> dict[str, Any]:
-    """What only some suites know."""
-    if suite_name == "minigrid":
-        return {
-            "doorkey_size": config.doorkey_size,
-            "rooms_size": config.rooms_size,
-            "env_seed": config.env_seed,
-            "state_bonus": config.state_bonus and training,
-        }
-    if suite_name == "dmc":
-        keys = config.encoder.cnn_keys, config.decoder.cnn_keys
-        return {"render": any(re.match(key, "image") for key in keys)}
-    return {}
+    """What only this suite takes."""
+    options = module.options(config, training) if hasattr(module, "options") else {}
+    if config.state_bonus and "state_bonus" not in options:
+        raise ValueError(
+            f"state_bonus counts visits of MiniGrid cells; {task!r} has none. Leave "
+            "it out."
+        )
+    return options
 
 
 @contextlib.contextmanager
@@ -106,9 +152,8 @@ def _installed(name: str, suite: Suite) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        if not suite.extra:
-            raise
+        command = f"pip install -e '.[{suite.extra}]' -c constraints.txt"
         raise ValueError(
-            f"The suite {name} needs packages that are not installed ({error}); run: "
-            f"pip install -e '.[{suite.extra}]' -c constraints.txt"
+            f"The suite {name} needs packages that are not installed ({error}); "
+            + (f"run: {command}" if suite.extra else "install them with pip.")
         ) from error

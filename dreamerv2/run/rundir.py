@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from common import config as config_lib
 from common.records import jsonl
+from dreamerv2 import settings
 
 METRICS = jsonl.FILE
 CONFIG = "config.yaml"
@@ -79,10 +80,11 @@ def check_same(config: config_lib.Config) -> None:
     folder = path_of(config)
     if not _has_begun(folder):
         return
-    before = config_lib.Config.read(folder / CONFIG)
+    before = settings.complete(config_lib.Config.read(folder / CONFIG))
+    now = settings.complete(config)
     differences = [
         (key, old, new)
-        for key, old, new in config_lib.differences(before, config)
+        for key, old, new in config_lib.differences(before, now)
         if not any(pathlib.PurePath(key).match(pattern) for pattern in _FREE)
         and (key, new) != ("precision", "auto")  # the run's machine has chosen
     ]

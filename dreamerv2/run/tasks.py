@@ -38,7 +38,7 @@ def of_suite(
     """Returns the tasks of one suite by their names; no environment is made yet.
 
     Args:
-      suite: A key of `suites.SUITES`.
+      suite: A key of `registry.SUITES`.
       names: Of the tasks to train on.
       config: The run's configuration.
       eval_only: Names of further tasks to evaluate on.

@@ -1,8 +1,10 @@
 """Laws of the configuration: typing, names, YAML files, command-line flags."""
 
 import copy
+import json
 import pathlib
 import pickle
+import re
 
 import hypothesis
 import hypothesis.strategies as st
@@ -10,6 +12,12 @@ import numpy as np
 import pytest
 
 from common import config as config_lib
+from common.config import notes
+from common.envs import registry
+from common.envs.workers import parallel
+from common.records import dashboards
+from common.replay import retention, sampling
+from dreamerv2 import settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BLOCKS = {
@@ -37,8 +45,13 @@ def config() -> config_lib.Config:
     )
 
 
-def message(error: pytest.ExceptionInfo) -> str:
-    return str(error.value)
+def refusal(call, *arguments, **options) -> str:
+    """What a ConfigError of a call says; empty if it raises none."""
+    try:
+        call(*arguments, **options)
+    except config_lib.ConfigError as error:
+        return str(error)
+    return ""
 
 
 # Access.
@@ -94,9 +107,8 @@ def test_copies_and_pickles_are_equal_and_hash_alike(config):
     assert config != config.flat
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
+def test_settings_that_cannot_be_kept_are_refused():
+    cases = [
         {"a": 1, "a.b": 2},
         {"a.b": 2, "a": 1},
         {"a.b": 1, "a": {"b": 2}},
@@ -110,19 +122,15 @@ def test_copies_and_pickles_are_equal_and_hash_alike(config):
         {"a": {}},
         {1: 2},
         [("a", 1)],
-    ],
-)
-def test_settings_that_cannot_be_kept_are_refused(settings):
-    with pytest.raises(config_lib.ConfigError):
-        config_lib.Config(settings)
+    ]
+    assert [case for case in cases if not refusal(config_lib.Config, case)] == []
 
 
 # Update.
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "expected"),
-    [
+def test_a_value_takes_the_type_of_the_one_it_replaces(config):
+    cases = [
         ("steps", 5e3, 5000),
         ("steps", "5e3", 5000),
         ("steps", "64_000_000", 64_000_000),
@@ -145,19 +153,17 @@ def test_settings_that_cannot_be_kept_are_refused(settings):
         ("heads", [1, "x"], ("1", "x")),
         ("tasks", "a,2,1e5,0.5", ("a", 2, 100_000, 0.5)),
         ("tasks", [4e5, True], (400_000, True)),
-    ],
-)
-def test_a_value_takes_the_type_of_the_one_it_replaces(config, key, value, expected):
-    changed = config.update({key: value})[key]
-    assert changed == expected
-    assert type(changed) is type(expected)
-    if isinstance(expected, tuple):
-        assert [type(x) for x in changed] == [type(x) for x in expected]
+    ]
+    for key, value, expected in cases:
+        changed = config.update({key: value})[key]
+        assert changed == expected, (key, value)
+        assert type(changed) is type(expected), (key, value)
+        if isinstance(expected, tuple):
+            assert [type(x) for x in changed] == [type(x) for x in expected]
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
+def test_a_value_that_does_not_fit_is_refused_and_named(config):
+    cases = [
         ("steps", 2.5),
         ("steps", "2.5"),
         ("steps", True),
@@ -177,12 +183,9 @@ def test_a_value_takes_the_type_of_the_one_it_replaces(config, key, value, expec
         ("kernels", [5, 2.5]),
         ("tasks", [None]),
         ("tasks", [["a"]]),
-    ],
-)
-def test_a_value_that_does_not_fit_is_refused_and_named(config, key, value):
-    with pytest.raises(config_lib.ConfigError) as error:
-        config.update({key: value})
-    assert key in message(error)
+    ]
+    for key, value in cases:
+        assert key in refusal(config.update, {key: value}), (key, value)
 
 
 def test_later_mappings_win_and_nested_keywords_work(config):
@@ -219,21 +222,18 @@ def test_the_dots_of_a_plain_key_are_literal():
     assert config.update({"a.b": 5}).flat == {"a.b": 5, "aXb": 2}
 
 
-@pytest.mark.parametrize(
-    ("key", "near"),
-    [
-        ("deter", "rssm.deter"),
-        ("discont", "discount"),
-        ("rssm.detre", "rssm.deter"),
-        ("detre", "rssm.deter"),
-        ("nrm", "head.norm"),
-        ("head.deter", "rssm.deter"),
-    ],
-)
-def test_an_unknown_key_is_refused_with_the_nearest_name(config, key, near):
-    with pytest.raises(config_lib.ConfigError) as error:
-        config.update({key: 1})
-    assert repr(key) in message(error) and near in message(error)
+def test_an_unknown_key_is_refused_with_the_nearest_name(config):
+    nearest = {
+        "deter": "rssm.deter",
+        "discont": "discount",
+        "rssm.detre": "rssm.deter",
+        "detre": "rssm.deter",
+        "nrm": "head.norm",
+        "head.deter": "rssm.deter",
+    }
+    for key, near in nearest.items():
+        told = refusal(config.update, {key: 1})
+        assert repr(key) in told and near in told, key
 
 
 def test_a_group_takes_no_value_and_a_value_no_group(config):
@@ -323,14 +323,12 @@ def test_blocks_follow_yaml_1_2_with_anchors_and_merge_keys(tmp_path):
     assert blocks["three"] == {**one, "lr": 2e-4}
 
 
-@pytest.mark.parametrize("text", ["a: [1", "- 1\n- 2\n", "a: 1\n", "a: {b: 1, b: 2}\n"])
-def test_a_bad_file_of_blocks_is_refused_by_name(tmp_path, text):
+def test_a_bad_file_of_blocks_is_refused_by_name(tmp_path):
     path = tmp_path / "bad.yaml"
-    path.write_text(text)
-    with pytest.raises(config_lib.ConfigError, match="bad.yaml"):
-        config_lib.load_blocks(path)
-    with pytest.raises(config_lib.ConfigError, match="missing.yaml"):
-        config_lib.load(tmp_path / "missing.yaml")
+    for text in ("a: [1", "- 1\n- 2\n", "a: 1\n", "a: {b: 1, b: 2}\n"):
+        path.write_text(text)
+        assert "bad.yaml" in refusal(config_lib.load_blocks, path), text
+    assert "missing.yaml" in refusal(config_lib.load, tmp_path / "missing.yaml")
 
 
 def test_every_block_of_the_repository_fits_its_defaults():
@@ -344,17 +342,45 @@ def test_every_block_of_the_repository_fits_its_defaults():
     assert changed["atari"].steps == 50_000_000
 
 
-def test_comments_behind_keys_are_their_help(tmp_path):
+NOTED = """\
+# The file's own.
+
+# Both lines
+# count.
+defaults:
+  # A heading.
+  steps: 5  # how long: # really,
+            # to the end
+  # Another, beside
+  seed: 0
+
+  # Nobody's, for the empty line.
+
+  rssm: {deter: 5}  # sizes
+  text: 'a # b'
+  deep:   # all below
+    er: "#"  # inside
+    est: 2
+other:
+  seed: 1  # of another block
+# Nobody's, at the end.
+"""
+
+
+def test_comments_beside_keys_and_above_them_are_their_help(tmp_path):
     path = tmp_path / "blocks.yaml"
-    path.write_text(
-        "defaults:\n  # A heading.\n  steps: 5  # how long: # really\n  seed: 0\n\n"
-        "  # Another.\n  rssm: {deter: 5}  # sizes\n  deep:\n    er: 1  # inside\n"
-    )
-    assert config_lib.comments(path) == {
-        "steps": "how long: # really",
+    path.write_text(NOTED)
+    found = notes.read(path)
+    assert found.help_texts == {
+        "steps": "how long: # really, to the end",
+        "seed": "Another, beside",
         "rssm": "sizes",
+        "deep": "all below",
         "deep.er": "inside",
     }
+    assert found.headings == {"steps": "A heading."}
+    assert found.block_texts == {"defaults": "Both lines count."}
+    assert notes.read(path, "other").help_texts == {"seed": "of another block"}
 
 
 def test_differences_name_changed_added_and_missing_keys(config):
@@ -369,66 +395,61 @@ def test_differences_name_changed_added_and_missing_keys(config):
 # Flags.
 
 
-@pytest.mark.parametrize(
-    ("line", "changes"),
-    [
-        ("", {}),
-        ("--steps 5", {"steps": 5}),
-        ("--steps=5", {"steps": 5}),
-        ("--steps -1", {"steps": -1}),
-        ("--discount -.5", {"discount": -0.5}),
-        ("--discount -1e-3 --jit False", {"discount": -1e-3, "jit": False}),
-        ("--steps 1 --steps 2", {"steps": 2}),
-        ("--rssm.deter 5 --precision=16", {"rssm.deter": 5, "precision": "16"}),
-        ("--kernels 1 2 3", {"kernels": (1, 2, 3)}),
-        ("--kernels 1,2 3", {"kernels": (1, 2, 3)}),
-        ("--kernels=1,2", {"kernels": (1, 2)}),
-        ("--kernels=", {"kernels": ()}),
-        ("--tasks a b", {"tasks": ("a", "b")}),
-        ("--jit", {"jit": True}),
-        (r"--.*\.norm layer", {"rssm.norm": "layer", "head.norm": "layer"}),
-        ("--precision=-x=--y", {"precision": "-x=--y"}),
-        ("--steps 7 --configs small", {"steps": 7, "rssm.deter": 8}),
-        ("--configs small lists --steps=7", {"steps": 7, "kernels": (2,)}),
-        ("--configs small,norm --configs lists", {"steps": 100, "tasks": ("a",)}),
-    ],
-)
-def test_flags_set_keys(config, line, changes):
-    parsed = config.parse_flags(line.split(), blocks=BLOCKS)
-    for key, value in changes.items():
-        assert parsed[key] == value
-    if "--configs" not in line:
-        assert parsed == config.update(changes)
+def test_flags_set_keys(config):
+    lines = {
+        "": {},
+        "--steps 5": {"steps": 5},
+        "--steps=5": {"steps": 5},
+        "--steps -1": {"steps": -1},
+        "--discount -.5": {"discount": -0.5},
+        "--discount -1e-3 --jit False": {"discount": -1e-3, "jit": False},
+        "--steps 1 --steps 2": {"steps": 2},
+        "--rssm.deter 5 --precision=16": {"rssm.deter": 5, "precision": "16"},
+        "--kernels 1 2 3": {"kernels": (1, 2, 3)},
+        "--kernels 1,2 3": {"kernels": (1, 2, 3)},
+        "--kernels=1,2": {"kernels": (1, 2)},
+        "--kernels=": {"kernels": ()},
+        "--tasks a b": {"tasks": ("a", "b")},
+        "--jit": {"jit": True},
+        r"--.*\.norm layer": {"rssm.norm": "layer", "head.norm": "layer"},
+        "--precision=-x=--y": {"precision": "-x=--y"},
+        "--steps 7 --configs small": {"steps": 7, "rssm.deter": 8},
+        "--configs small lists --steps=7": {"steps": 7, "kernels": (2,)},
+        "--configs small,norm --configs lists": {"steps": 100, "tasks": ("a",)},
+    }
+    for line, changes in lines.items():
+        parsed = config.parse_flags(line.split(), blocks=BLOCKS)
+        assert {key: parsed[key] for key in changes} == changes, line
+        if "--configs" not in line:
+            assert parsed == config.update(changes), line
 
 
-@pytest.mark.parametrize(
-    ("line", "parts"),
-    [
-        ("--steps_ 5", ["--steps_", "--steps"]),
-        ("--deter 5", ["--rssm.deter"]),
-        ("--rssm 5", ["--rssm.deter"]),
-        ("word", ["word"]),
-        ("--steps 5 word", ["word", "--steps"]),
-        ("--steps=5 word", ["word", "--steps=5"]),
-        ("--jit True word", ["word"]),
-        ("--jit word", ["jit", "word", "True or False"]),
-        ("--steps", ["--steps", "int"]),
-        ("--kernels", ["--kernels", "list"]),
-        ("--steps 2.5", ["steps", "2.5"]),
-        ("-steps 5", ["-steps", "two dashes"]),
-        ("--configs", ["small"]),
-        ("--configs smal", ["smal", "small"]),
-        ("--size many", ["--size many", "no size"]),
-        ("--size", ["--size"]),
-        ("--quick maybe", ["--quick", "maybe"]),
-        ("--", ["--"]),
-    ],
-)
-def test_bad_flags_are_refused_with_a_way_out(config, line, parts):
-    with pytest.raises(config_lib.ConfigError) as error:
-        config.parse_flags(line.split(), blocks=BLOCKS, switches=switches())
-    for part in parts:
-        assert part in message(error)
+def test_bad_flags_are_refused_with_a_way_out(config):
+    lines = {
+        "--steps_ 5": ["--steps_", "--steps"],
+        "--deter 5": ["--rssm.deter"],
+        "--rssm 5": ["--rssm.deter"],
+        "word": ["word"],
+        "--steps 5 word": ["word", "--steps"],
+        "--steps=5 word": ["word", "--steps=5"],
+        "--jit True word": ["word"],
+        "--jit word": ["jit", "word", "True or False"],
+        "--steps": ["--steps", "int"],
+        "--kernels": ["--kernels", "list"],
+        "--steps 2.5": ["steps", "2.5"],
+        "-steps 5": ["-steps", "two dashes"],
+        "--configs": ["small"],
+        "--configs smal": ["smal", "small"],
+        "--size many": ["--size many", "no size"],
+        "--size": ["--size"],
+        "--quick maybe": ["--quick", "maybe"],
+        "--": ["--"],
+    }
+    for line, parts in lines.items():
+        told = refusal(
+            config.parse_flags, line.split(), blocks=BLOCKS, switches=switches()
+        )
+        assert told and all(part in told for part in parts), line
 
 
 def switches():
@@ -456,10 +477,9 @@ def test_aliases_and_switches_are_flags_of_their_own(config):
         parse("--quik")
 
 
-@pytest.mark.parametrize("aliases", [{"dim": "rssm.dter"}, {"steps": "rssm.deter"}])
-def test_an_alias_must_name_a_key_and_hide_none(config, aliases):
-    with pytest.raises(config_lib.ConfigError):
-        config.parse_flags([], aliases=aliases)
+def test_an_alias_must_name_a_key_and_hide_none(config):
+    for aliases in ({"dim": "rssm.dter"}, {"steps": "rssm.deter"}):
+        assert refusal(config.parse_flags, [], aliases=aliases), aliases
 
 
 def test_flags_default_to_the_command_line(config, monkeypatch):
@@ -467,19 +487,23 @@ def test_flags_default_to_the_command_line(config, monkeypatch):
     assert config.parse_flags().steps == 3
 
 
-@pytest.mark.parametrize("line", ["--help", "-h", "--steps 5 --help", "-h x"])
-def test_help_lists_every_key_type_default_and_flag_then_leaves(config, line, capsys):
-    with pytest.raises(SystemExit) as leaving:
-        config.parse_flags(
-            line.split(),
-            blocks=BLOCKS,
-            aliases={"dim": "rssm.deter"},
-            switches=switches(),
-            help_texts={"steps": "how long", "rssm": "sizes", "quick": "hurry"},
-            usage="train.py: trains",
-        )
-    assert leaving.value.code == 0
-    page = capsys.readouterr().out
+def test_help_lists_every_key_type_default_and_flag_then_leaves(config, capsys):
+    pages = set()
+    for line in ("--help", "-h", "--steps 5 --help", "-h x"):
+        with pytest.raises(SystemExit) as leaving:
+            config.parse_flags(
+                line.split(),
+                blocks=BLOCKS,
+                aliases={"dim": "rssm.deter"},
+                switches=switches(),
+                help_texts={"steps": "how long", "rssm": "sizes", "quick": "hurry"},
+                headings={"rssm": "The model."},
+                block_texts={"norm": "Layer norm."},
+                usage="train.py: trains",
+            )
+        assert leaving.value.code == 0
+        pages.add(capsys.readouterr().out)
+    (page,) = pages
     rows = [" ".join(row.split()) for row in page.splitlines()]
     for key in config.flat:
         assert sum(row.startswith(f"--{key} ") for row in rows) == 1
@@ -492,6 +516,75 @@ def test_help_lists_every_key_type_default_and_flag_then_leaves(config, line, ca
         "--dim --rssm.deter",
         "--quick steps=1 jit=False hurry",
         "--size VALUE",
+        "small",
+        "norm Layer norm.",
     ):
         assert row in rows
-    assert "small, norm, lists" in page
+    assert rows.index("The model.") < rows.index("--rssm.* sizes")
+
+
+# The repository's own configuration.
+
+
+def test_every_key_group_and_block_is_explained_in_a_page_of_100_columns(capsys):
+    told = notes.read(ROOT / "configs.yaml")
+    flat = settings.defaults.flat
+    groups = {key[:i] for key in flat for i, sign in enumerate(key) if sign == "."}
+    assert set(told.help_texts) == {*flat, *groups}
+    assert set(told.block_texts) == {"defaults", *settings.configs}
+    assert len(told.headings) > 3
+    with pytest.raises(SystemExit):
+        settings.defaults.parse_flags(["--help"])
+    page = capsys.readouterr().out
+    words = " ".join(page.split())
+    texts = [*told.help_texts.values(), *told.headings.values()]
+    assert [text for text in texts if text not in words] == []
+    assert [line for line in page.splitlines() if len(line) > 100] == []
+
+
+@pytest.mark.tf
+def test_the_help_of_a_key_names_each_of_its_choices():
+    from common.compute import devices
+    from common.nets import layers, optim
+    from dreamerv2.algorithm import explore, losses, rssm, world_model
+
+    choices = {
+        r"task": registry.SUITES,
+        r"envs_parallel": parallel.STRATEGIES,
+        r"precision": {*devices.PRECISIONS, "auto"},
+        r"wandb\.mode": dashboards.WANDB_MODES,
+        r"replay\.retention": retention.RETENTION,
+        r"replay\.sampling": sampling.SAMPLING,
+        r"replay\.coverage\.distance": retention.DISTANCES,
+        r"grad_heads": {"decoder", "reward", "discount"},
+        r"clip_rewards": world_model.CLIP_REWARDS,
+        r"rssm\.std_act": rssm.STD_ACTIVATIONS,
+        r".*\.act": layers.ACTIVATIONS,
+        r".*\.norm": {"none", "layer"},
+        r"reward_head\.dist": {"mse", "binary"},
+        r"discount_head\.dist": {"binary"},
+        r"actor\.dist": {"auto", "onehot", "trunc_normal"},
+        r"(critic|expl_head)\.dist": {"mse"},
+        r".*_opt\.opt": optim.OPTIMIZERS,
+        r"actor_grad": losses.ACTOR_GRADS,
+        r"expl_behavior": {"greedy", *explore.BEHAVIOURS},
+        r"disag_target": {"stoch", "deter", "feat", "embed"},
+        r"disag_action_align": {"previous", "next"},
+        r"expl_model_loss": {"kl", "reward", "discount"},
+    }
+    told = notes.read(ROOT / "configs.yaml").help_texts
+    for pattern, names in choices.items():
+        keys = [key for key in settings.defaults.flat if re.fullmatch(pattern, key)]
+        assert keys, f"{pattern} matches no key"
+        for key in keys:
+            missing = set(names) - set(re.findall(r"\w+", told[key]))
+            assert not missing, f"{key} may be {missing} too"
+
+
+def test_own_parts_and_their_options_are_named_on_the_command_line():
+    words = "--plugins a.b c.py --outputs m:One --replay.retention m:Mine".split()
+    words += ["--replay.retention_args", '{"k": 3, "name": "x"}']
+    config = settings.defaults.parse_flags(words)
+    assert config.plugins == ("a.b", "c.py") and config.outputs == ("m:One",)
+    assert config.replay.retention == "m:Mine"
+    assert json.loads(config.replay.retention_args) == {"k": 3, "name": "x"}

@@ -44,6 +44,15 @@ def test_a_module_of_plugins_is_imported_once_whichever_way_it_is_named(module):
         del sys.imported
 
 
+def test_another_process_finds_a_module_by_its_name_or_by_its_file(module):
+    path = module("own_file", "PART = 1\n")
+    module("own_name", "PART = 2\n")
+    for name in (str(path), "own_name"):
+        plugins.find_module(name)
+    assert plugins.reference("own_file") == str(path)
+    assert plugins.reference("own_name") == "own_name"
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

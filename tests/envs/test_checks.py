@@ -1,5 +1,6 @@
 """check_env: what is wrong with an environment is said, and at which step."""
 
+import re
 import warnings
 
 import gymnasium
@@ -122,11 +123,11 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_named(name):
-    env, message = FAULTS[name]
-    with pytest.raises(ValueError, match=f"(?s){message}"):
-        checks.check_env(env)
+def test_a_fault_is_named():
+    for name, (env, message) in FAULTS.items():
+        with pytest.raises(ValueError) as told:
+            checks.check_env(env)
+        assert re.search(message, str(told.value), re.DOTALL), name
 
 
 def test_randomness_without_the_seed_is_warned_of():

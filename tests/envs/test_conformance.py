@@ -1,7 +1,9 @@
 """Every suite under the same laws: what driver, replay and agent rely on."""
 
+import collections
 import functools
 import importlib
+import itertools
 import re
 
 import gymnasium
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from common import specs
-from common.envs import gym_adapter, wrappers
+from common.envs import gym_adapter, registry, wrappers
 from common.envs.suites import generic, minigrid
 
 UINT8, FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
@@ -36,12 +38,37 @@ class Classic:
         return self.rng.normal(size=3), float(action), done, info
 
 
-def classic(*, action_repeat, time_limit):
-    return wrappers.limit(
-        gym_adapter.GymAdapter(Classic()),
-        action_repeat=action_repeat,
-        time_limit=time_limit,
-    )
+class Mixed(gymnasium.Env):
+    """Observations of every kind, some to be converted and one left out."""
+
+    action_space = gymnasium.spaces.Discrete(3, start=2)
+
+    def __init__(self):
+        self.observation_space = gymnasium.spaces.Dict(
+            {
+                "image": gymnasium.spaces.Box(0, 255, (56, 40, 3), np.uint8),
+                "speed": gymnasium.spaces.Box(-np.inf, np.inf, (2, 3), np.float64),
+                "compass": gymnasium.spaces.Discrete(4, start=1),
+                "text": gymnasium.spaces.Text(5),
+            }
+        )
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(int(self.np_random.integers(2**31)))
+        self.count = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.count += 1
+        reward, ended = float(self.np_random.random()), self.count == 30
+        return self.observation_space.sample(), reward, ended, False, {"goal": ended}
+
+
+def adapted(kind, *, action_repeat, time_limit):
+    adapter = gym_adapter.GymAdapter(kind(), log_info=("goal",))
+    return wrappers.limit(adapter, action_repeat=action_repeat, time_limit=time_limit)
 
 
 def suite(name, task, **options):
@@ -49,10 +76,13 @@ def suite(name, task, **options):
 
     def make(**settings):
         try:
-            module = importlib.import_module(f"common.envs.{name}")
+            module = importlib.import_module(registry.SUITES[name].module)
             return module.make(task, **options, **settings)
         except (ImportError, RuntimeError, ValueError) as error:
-            if re.search("cannot render|cannot be imported|No module", str(error)):
+            if re.search(
+                "cannot render|cannot be imported|No module named .(?!common)",
+                str(error),
+            ):
                 pytest.skip(str(error))
             raise
 
@@ -63,11 +93,12 @@ def suite(name, task, **options):
 # end it: terminal or not.
 ENVS = {
     "atari": (suite("atari", "breakout"), 4, True),
-    "classic_gym": (classic, 1, False),
+    "classic_gym": (functools.partial(adapted, Classic), 1, False),
     "crafter": (suite("crafter", "reward"), 4, True),
     "dmc_images": (suite("dmc", "cup_catch", size=(16, 16)), 50, False),
     "dmc_vectors": (suite("dmc", "quadruped_walk", render=False), 20, False),
     "gym_continuous": (functools.partial(generic.make, "Pendulum-v1"), 1, False),
+    "gym_dict": (functools.partial(adapted, Mixed), 1, True),
     "gym_discrete": (functools.partial(generic.make, "CartPole-v1"), 1, True),
     "minigrid": (functools.partial(minigrid.make, "MiniGrid-LavaGapS5-v0"), 1, True),
     "minihack": (suite("minihack", "MiniHack-River-Narrow-v0"), 1, None),
@@ -78,27 +109,39 @@ SLOW = {"atari", "crafter", "dmc_images", "dmc_vectors", "minihack"}  # to be ma
 
 
 @pytest.fixture(
+    scope="module",
     params=[
         pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
         for name in ENVS
-    ]
+    ],
 )
 def case(request):
     return ENVS[request.param]
 
 
+@pytest.fixture(scope="module")
+def made(case):
+    """The environments of a suite by their settings; closed after its last test."""
+    envs = collections.defaultdict(list)
+    yield envs
+    for env in itertools.chain(*envs.values()):
+        env.close()
+
+
 @pytest.fixture
-def make(case):
-    """Makes environments of the suite, and closes them after the test."""
-    made = []
+def make(case, made):
+    """Makes environments, or takes those that another test has left in any state."""
+    taken = collections.Counter()
 
     def construct(**settings):
-        made.append(case[0](**{"action_repeat": 1, "time_limit": 0, **settings}))
-        return made[-1]
+        settings = {"action_repeat": 1, "time_limit": 0, **settings}
+        kind = tuple(settings.items())
+        if taken[kind] == len(made[kind]):
+            made[kind].append(case[0](**settings))
+        taken[kind] += 1
+        return made[kind][taken[kind] - 1]
 
-    yield construct
-    for env in made:
-        env.close()
+    return construct
 
 
 def actions_of(env, count, seed=0):

@@ -1,4 +1,4 @@
-"""Environments: one contract for all of them, then each adapter and wrapper."""
+"""The adapter of gym's environments, the wrappers, and MiniGrid in pixels."""
 
 import itertools
 
@@ -78,28 +78,8 @@ class ClassicToy:
         self.toy.close()
 
 
-def pendulum():
-    return generic.make("Pendulum-v1")
-
-
-ENVS = {
-    "toy": lambda: gym_adapter.GymAdapter(Toy(), log_info=("success",)),
-    "classic": lambda: gym_adapter.GymAdapter(ClassicToy()),
-    "pendulum": pendulum,
-    "repeat": lambda: wrappers.ActionRepeat(pendulum(), 3),
-    "generic_minigrid": lambda: generic.make("MiniGrid-Empty-Random-6x6-v0"),
-    **{
-        name: lambda name=name: minigrid.make(name)
-        for name in (*minigrid.MINIGRID_3, *minigrid.MULTISKILL)
-    },
-}
-
-
-@pytest.fixture(params=ENVS)
-def env(request):
-    made = ENVS[request.param]()
-    yield made
-    made.close()
+def toy():
+    return gym_adapter.GymAdapter(Toy(), log_info=("success",))
 
 
 def actions_of(env, count, seed=0):
@@ -122,65 +102,11 @@ def rollout(env, count, seed):
     return transitions
 
 
-# One contract for all
-
-
-def test_transitions_hold_what_the_specs_say(env):
-    for tran in rollout(env, 30, seed=0):
-        flags = {"is_first", "is_last", "is_terminal"}
-        logs = {key for key in tran if key.startswith("log_")}
-        assert set(tran) == set(env.obs_specs) | flags | logs | {"reward"}
-        for key, spec in env.obs_specs.items():
-            assert (tran[key].shape, tran[key].dtype) == (spec.shape, spec.dtype), key
-        assert all(tran[key].dtype == bool and tran[key].shape == () for key in flags)
-        assert tran["reward"].dtype == np.float32 and tran["reward"].shape == ()
-        assert all(tran[key].dtype == np.float32 for key in logs)
-        assert not tran["is_terminal"] or tran["is_last"]
-
-
-def test_a_reset_is_first_without_reward_or_end(env):
-    tran = env.reset(1)
-    assert tran["is_first"] and tran["reward"] == 0
-    assert not (tran["is_last"] or tran["is_terminal"])
-    assert not env.step(actions_of(env, 1)[0])["is_first"]
-
-
-def test_the_same_seed_gives_the_same_50_transitions_and_another_does_not(env):
-    first = rollout(env, 50, seed=7)
-    assert same(first, rollout(env, 50, seed=7))
-    # In a crossing, little of the level may be seen on the way: try a few.
-    assert not all(same(first, rollout(env, 50, seed)) for seed in range(5))
-
-
-def same(left, right):
-    return all(
-        np.array_equal(a[key], b[key])
-        for a, b in zip(left, right, strict=True)
-        for key in a
-    )
-
-
-def test_arrays_are_not_shared_between_transitions(env):
-    first = env.reset(3)
-    copies = {key: first[key].copy() for key in env.obs_specs}
-    for key in env.obs_specs:
-        first[key][...] = 0
-    again = env.reset(3)
-    assert all(np.array_equal(again[key], copies[key]) for key in copies)
-
-
-def test_specs_are_arrays_of_the_two_kinds_that_agents_know(env):
-    assert env.obs_specs and env.act_spec.size > 0
-    for spec in env.obs_specs.values():
-        assert isinstance(spec, specs.ArraySpec)
-        assert (spec.dtype, len(spec.shape)) in ((UINT8, 3), (FLOAT32, 1))
-
-
 # The adapter: spaces
 
 
 def test_observations_become_images_and_vectors():
-    env = ENVS["toy"]()
+    env = toy()
     assert env.obs_specs == {
         "image": specs.ArraySpec((64, 64, 3), UINT8),
         "speed": specs.ArraySpec((6,), FLOAT32),
@@ -190,26 +116,23 @@ def test_observations_become_images_and_vectors():
     assert tran["compass"].sum() == 1 and tran["compass"].max() == 1
 
 
-@pytest.mark.parametrize(
-    ("space", "expected"),
-    [
-        (spaces.Box(0, 255, (9, 8, 3), np.uint8), ("image", (64, 64, 3), UINT8)),
-        (spaces.Box(0, 255, (9, 8), np.uint8), ("image", (64, 64, 1), UINT8)),
-        (spaces.Box(0, 255, (7,), np.uint8), ("vector", (7,), FLOAT32)),
-        (spaces.Box(-1, 1, (), np.float32), ("vector", (1,), FLOAT32)),
-        (spaces.Box(-1, 1, (2, 3, 4), np.float64), ("vector", (24,), FLOAT32)),
-        (spaces.Box(-9, 9, (3,), np.int64), ("vector", (3,), FLOAT32)),
-        (spaces.Discrete(5), ("vector", (5,), FLOAT32)),
-        (spaces.MultiDiscrete([3, 4]), ("vector", (2,), FLOAT32)),
-        (spaces.MultiBinary(3), ("vector", (3,), FLOAT32)),
-    ],
-)
-def test_a_lone_observation_is_called_image_or_vector(space, expected):
-    env = gym_adapter.GymAdapter(Toy(space))
-    name, shape, dtype = expected
-    assert env.obs_specs == {name: specs.ArraySpec(shape, dtype)}
-    tran = env.reset(0)
-    assert (tran[name].shape, tran[name].dtype) == (shape, dtype)
+def test_a_lone_observation_is_called_image_or_vector():
+    cases = [
+        (spaces.Box(0, 255, (9, 8, 3), np.uint8), "image", (64, 64, 3), UINT8),
+        (spaces.Box(0, 255, (9, 8), np.uint8), "image", (64, 64, 1), UINT8),
+        (spaces.Box(0, 255, (7,), np.uint8), "vector", (7,), FLOAT32),
+        (spaces.Box(-1, 1, (), np.float32), "vector", (1,), FLOAT32),
+        (spaces.Box(-1, 1, (2, 3, 4), np.float64), "vector", (24,), FLOAT32),
+        (spaces.Box(-9, 9, (3,), np.int64), "vector", (3,), FLOAT32),
+        (spaces.Discrete(5), "vector", (5,), FLOAT32),
+        (spaces.MultiDiscrete([3, 4]), "vector", (2,), FLOAT32),
+        (spaces.MultiBinary(3), "vector", (3,), FLOAT32),
+    ]
+    for space, name, shape, dtype in cases:
+        env = gym_adapter.GymAdapter(Toy(space))
+        assert env.obs_specs == {name: specs.ArraySpec(shape, dtype)}, space
+        tran = env.reset(0)
+        assert (tran[name].shape, tran[name].dtype) == (shape, dtype), space
 
 
 def test_discrete_observations_count_from_their_start():
@@ -225,15 +148,15 @@ def test_nearest_pixels_are_those_whose_centres_are():
         assert gym_spaces.nearest_indices(source, target).tolist() == exact
 
 
-@pytest.mark.parametrize("source", [(56, 56), (148, 148), (64, 64), (210, 160)])
-def test_images_are_resized_as_pillow_does(source):
+def test_images_are_resized_as_pillow_does():
     image_module = pytest.importorskip("PIL.Image")
-    image = np.random.default_rng(0).integers(0, 256, (*source, 3), np.uint8)
-    parts = gym_spaces.observation_parts(
-        spaces.Box(0, 255, image.shape, np.uint8), (64, 64)
-    )
-    pillow = image_module.fromarray(image).resize((64, 64), image_module.NEAREST)
-    np.testing.assert_array_equal(parts["image"].convert(image), np.asarray(pillow))
+    for source in ((56, 56), (148, 148), (64, 64), (210, 160)):
+        image = np.random.default_rng(0).integers(0, 256, (*source, 3), np.uint8)
+        parts = gym_spaces.observation_parts(
+            spaces.Box(0, 255, image.shape, np.uint8), (64, 64)
+        )
+        pillow = image_module.fromarray(image).resize((64, 64), image_module.NEAREST)
+        np.testing.assert_array_equal(parts["image"].convert(image), np.asarray(pillow))
 
 
 def test_images_keep_their_size_if_none_is_given():
@@ -269,9 +192,8 @@ def test_continuous_actions_are_rescaled_to_the_bounds_and_clipped():
     np.testing.assert_allclose(np.reshape(toy.actions, (4, 2)), expected)
 
 
-@pytest.mark.parametrize(
-    ("observation", "action", "message"),
-    [
+def test_spaces_that_are_not_supported_are_refused():
+    cases = [
         (spaces.Text(3), None, "Nothing in the observation space"),
         (spaces.Dict({"mission": spaces.Text(3)}), None, "numeric"),
         (spaces.Dict({"a": spaces.Dict(SPACES)}), None, "'a' is nested"),
@@ -283,11 +205,10 @@ def test_continuous_actions_are_rescaled_to_the_bounds_and_clipped():
         (None, spaces.MultiBinary(2), "MultiBinary.*not supported"),
         (None, spaces.Tuple([spaces.Discrete(2)]), "mixed or nested"),
         (None, spaces.Dict({"a": spaces.Discrete(2)}), "mixed or nested"),
-    ],
-)
-def test_spaces_that_are_not_supported_are_refused(observation, action, message):
-    with pytest.raises(ValueError, match=message):
-        gym_adapter.GymAdapter(Toy(observation, action))
+    ]
+    for observation, action, message in cases:
+        with pytest.raises(ValueError, match=message):
+            gym_adapter.GymAdapter(Toy(observation, action))
 
 
 # The adapter: steps
@@ -308,30 +229,28 @@ class Faulty(Toy):
         return sample, self.reward, False, False, {}
 
 
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
+def test_observations_that_break_their_space_are_named():
+    cases = [
         ({"vector": np.zeros(3)}, r"'vector' has shape \(3,\), expected \(2,\)"),
         ({"image": np.zeros((3, 2, 3), np.uint8)}, r"'image' .*expected \(2, 2, 3\)"),
         ({"image": np.zeros((2, 2, 3))}, "'image' is float64, expected uint8"),
         ({"vector": np.array([0, np.nan])}, r"'vector' holds NaN.*\[ 0. nan\]"),
         ({"vector": np.array([0, np.inf])}, "'vector' holds NaN or infinity"),
         ({"vector": None}, "lacks 'vector'"),
-    ],
-)
-def test_observations_that_break_their_space_are_named(fault, message):
-    env = gym_adapter.GymAdapter(Faulty(fault))
-    env.reset(0)
-    with pytest.raises(ValueError, match=message):
-        env.step(actions_of(env, 1)[0])
+    ]
+    for fault, message in cases:
+        env = gym_adapter.GymAdapter(Faulty(fault))
+        env.reset(0)
+        with pytest.raises(ValueError, match=message):
+            env.step(actions_of(env, 1)[0])
 
 
-@pytest.mark.parametrize("reward", [np.nan, np.inf])
-def test_a_reward_that_is_not_finite_is_named(reward):
-    env = gym_adapter.GymAdapter(Faulty(reward=reward))
-    env.reset(0)
-    with pytest.raises(ValueError, match=f"reward is {reward}"):
-        env.step(actions_of(env, 1)[0])
+def test_a_reward_that_is_not_finite_is_named():
+    for reward in (np.nan, np.inf):
+        env = gym_adapter.GymAdapter(Faulty(reward=reward))
+        env.reset(0)
+        with pytest.raises(ValueError, match=f"reward is {reward}"):
+            env.step(actions_of(env, 1)[0])
 
 
 def test_a_step_of_another_interface_is_named():
@@ -350,21 +269,16 @@ def episode(env):
     return transitions
 
 
-@pytest.mark.parametrize(
-    ("env", "steps", "terminal"),
-    [
-        (Toy(length=3), 3, True),
-        (Toy(length=9), 4, False),
-        (Toy(length=4), 4, True),  # Both at once: it has ended for real.
-        (ClassicToy(length=3), 3, True),
-        (ClassicToy(length=9), 4, False),
-        (ClassicToy(length=4), 4, True),
-    ],
-)
-def test_terminated_and_truncated_are_told_apart(env, steps, terminal):
-    transitions = episode(gym_adapter.GymAdapter(env))
-    assert len(transitions) == steps + 1
-    assert bool(transitions[-1]["is_terminal"]) is terminal
+def test_terminated_and_truncated_are_told_apart():
+    for kind in (Toy, ClassicToy):
+        for length, steps, terminal in (
+            (3, 3, True),
+            (9, 4, False),
+            (4, 4, True),  # Both at once: it has ended for real.
+        ):
+            transitions = episode(gym_adapter.GymAdapter(kind(length=length)))
+            assert len(transitions) == steps + 1, (kind, length)
+            assert bool(transitions[-1]["is_terminal"]) is terminal, (kind, length)
 
 
 def test_old_gym_environments_equal_new_ones():
@@ -425,13 +339,13 @@ def test_environments_of_gym_are_understood():
 # Wrappers
 
 
-@pytest.mark.parametrize(("frames", "length"), [(3, 3), (99, 4)])
-def test_a_time_limit_ends_without_terminating(frames, length):
-    env = wrappers.TimeLimit(gym_adapter.GymAdapter(Toy(length=9)), frames)
-    for _ in range(2):  # The count begins anew.
-        transitions = episode(env)
-        assert len(transitions) == length + 1
-        assert not transitions[-1]["is_terminal"]
+def test_a_time_limit_ends_without_terminating():
+    for frames, length in ((3, 3), (99, 4)):
+        env = wrappers.TimeLimit(gym_adapter.GymAdapter(Toy(length=9)), frames)
+        for _ in range(2):  # The count begins anew.
+            transitions = episode(env)
+            assert len(transitions) == length + 1
+            assert not transitions[-1]["is_terminal"]
 
 
 def test_a_time_limit_leaves_a_real_end_terminal():
@@ -449,10 +363,10 @@ def test_action_repeat_sums_rewards_and_stops_at_the_end():
     assert np.array_equal(repeated[1]["image"], plain[2]["image"])
 
 
-@pytest.mark.parametrize("wrapper", [wrappers.TimeLimit, wrappers.ActionRepeat])
-def test_numbers_below_one_are_refused(wrapper):
-    with pytest.raises(ValueError, match="is 0, but must be at least 1"):
-        wrapper(gym_adapter.GymAdapter(Toy()), 0)
+def test_numbers_below_one_are_refused():
+    for wrapper in (wrappers.TimeLimit, wrappers.ActionRepeat):
+        with pytest.raises(ValueError, match="is 0, but must be at least 1"):
+            wrapper(gym_adapter.GymAdapter(Toy()), 0)
 
 
 # MiniGrid
@@ -475,31 +389,28 @@ def test_the_tasks_are_those_of_the_paper():
     assert core_of(minigrid.make(minigrid.MINIGRID_3[0], doorkey_size=8)).width == 8
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
+def test_frames_and_rewards_equal_those_of_minigrid_itself():
+    from minigrid import wrappers as theirs
+
+    rows = gym_spaces.nearest_indices(56, 64)
+    for task in (
         *minigrid.MINIGRID_3,
         *minigrid.MULTISKILL,
         minigrid.FOURROOMS_PROC,
         *minigrid.FOURROOMS_PAIR,
-    ],
-)
-def test_frames_and_rewards_equal_those_of_minigrid_itself(task):
-    from minigrid import wrappers as theirs
-
-    env = minigrid.make(task)
-    reference = theirs.RGBImgPartialObsWrapper(gymnasium.make(task))
-    tran, (observation, _) = env.reset(11), reference.reset(seed=11)
-    rows = gym_spaces.nearest_indices(56, 64)
-    for action in actions_of(env, 100):
-        expected = observation["image"][rows][:, rows]
-        np.testing.assert_array_equal(tran["image"], expected)
-        if tran["is_last"]:
-            tran, (observation, _) = env.reset(12), reference.reset(seed=12)
-        else:
-            tran = env.step(action)
-            observation, reward, *_ = reference.step(int(action.argmax()))
-            assert tran["reward"] == np.float32(reward)
+    ):
+        env = minigrid.make(task)
+        reference = theirs.RGBImgPartialObsWrapper(gymnasium.make(task))
+        tran, (observation, _) = env.reset(11), reference.reset(seed=11)
+        for action in actions_of(env, 100):
+            expected = observation["image"][rows][:, rows]
+            np.testing.assert_array_equal(tran["image"], expected, err_msg=task)
+            if tran["is_last"]:
+                tran, (observation, _) = env.reset(12), reference.reset(seed=12)
+            else:
+                tran = env.step(action)
+                observation, reward, *_ = reference.step(int(action.argmax()))
+                assert tran["reward"] == np.float32(reward), task
 
 
 def test_the_time_limit_is_100_steps_and_not_terminal():
@@ -538,19 +449,17 @@ def path_to(core, kind):
     raise AssertionError(f"no way to a cell of kind {kind}")
 
 
-@pytest.mark.parametrize("state_bonus", [False, True])
-@pytest.mark.parametrize("kind", ["goal", "lava"])
-def test_success_is_the_goal_alone_whatever_the_bonus(kind, state_bonus):
-    env = minigrid.make("MiniGrid-LavaCrossingS9N1-v0", state_bonus=state_bonus)
-    env.reset(2)
-    path = path_to(core_of(env), kind)
-    transitions = [env.step(np.eye(7, dtype=np.float32)[a]) for a in path]
-    last = transitions[-1]
-    assert last["is_last"] and last["is_terminal"]
-    expected = 1 - 0.9 * len(path) / 324 if kind == "goal" else 0
-    assert last["reward"] == pytest.approx(expected + state_bonus)  # A new cell: 1.
-    assert [tran["log_success"] for tran in transitions[:-1]] == [0] * (len(path) - 1)
-    assert last["log_success"] == (kind == "goal")
+def test_success_is_the_goal_alone_whatever_the_bonus():
+    for kind, state_bonus in itertools.product(("goal", "lava"), (False, True)):
+        env = minigrid.make("MiniGrid-LavaCrossingS9N1-v0", state_bonus=state_bonus)
+        env.reset(2)
+        path = path_to(core_of(env), kind)
+        *before, last = [env.step(np.eye(7, dtype=np.float32)[a]) for a in path]
+        assert last["is_last"] and last["is_terminal"]
+        expected = 1 - 0.9 * len(path) / 324 if kind == "goal" else 0
+        assert last["reward"] == pytest.approx(expected + state_bonus)  # A new cell: 1.
+        assert [tran["log_success"] for tran in before] == [0] * (len(path) - 1)
+        assert last["log_success"] == (kind == "goal")
 
 
 def test_the_visits_outlive_the_environment():

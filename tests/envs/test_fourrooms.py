@@ -1,6 +1,7 @@
 """FourRooms: the pair that differs in the goal alone, and freely generated rooms."""
 
 import collections
+import itertools
 
 import gymnasium
 import hypothesis
@@ -102,13 +103,15 @@ def test_every_env_seed_gives_a_valid_pair_in_every_size(env_seed, size):
     assert len(ways) == free.sum()  # no cell is cut off
 
 
-@pytest.mark.parametrize("size", [7, 9, 19])
-def test_the_first_frame_does_not_tell_the_tasks_apart(size):
-    for env_seed in range(30):
-        first, second = (
-            minigrid.make(task, rooms_size=size, env_seed=env_seed) for task in PAIR
-        )
-        np.testing.assert_array_equal(first.reset(0)["image"], second.reset(0)["image"])
+def test_the_first_frame_does_not_tell_the_tasks_apart():
+    for size in (7, 9, 19):
+        for env_seed in range(30):
+            first, second = (
+                minigrid.make(task, rooms_size=size, env_seed=env_seed) for task in PAIR
+            )
+            np.testing.assert_array_equal(
+                first.reset(0)["image"], second.reset(0)["image"]
+            )
 
 
 def test_the_layout_of_a_seed_stays_the_same_over_versions():
@@ -150,17 +153,14 @@ def test_another_env_seed_is_another_pair():
     assert 60 < sum(firsts) < 140  # either goal is the first
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
+def test_what_gives_no_layout_is_refused():
+    for flags, message in (
         ({"rooms_size": 8}, "is 8; it must be odd"),
         ({"rooms_size": 5}, "is 5; .* at least 7"),
         ({"env_seed": -1}, "env_seed is -1; it must be 0 or more"),
-    ],
-)
-def test_what_gives_no_layout_is_refused(flags, message):
-    with pytest.raises(ValueError, match=message):
-        minigrid.make(PAIR[0], **flags)
+    ):
+        with pytest.raises(ValueError, match=message):
+            minigrid.make(PAIR[0], **flags)
 
 
 def test_a_third_task_of_a_pair_is_refused():
@@ -178,19 +178,19 @@ def test_free_rooms_are_those_of_minigrid_at_its_size():
     )
 
 
-@pytest.mark.parametrize("size", [7, 9, 11])
-def test_free_rooms_differ_by_the_episode(size):
-    env = minigrid.make(PROC, rooms_size=size)
-    scenes = []
-    for seed in range(30):
-        env.reset(seed)
-        cells, start, direction, goal = scene(env)
-        assert cells.shape == (size, size)
-        assert goal in distances(cells == "", start)
-        scenes.append((cells.tobytes(), start, direction, goal))
-    assert len(set(scenes)) > 25
-    env.reset(0)
-    assert scene(env)[0].tobytes() == scenes[0][0]
+def test_free_rooms_differ_by_the_episode():
+    for size in (7, 9, 11):
+        env = minigrid.make(PROC, rooms_size=size)
+        scenes = []
+        for seed in range(30):
+            env.reset(seed)
+            cells, start, direction, goal = scene(env)
+            assert cells.shape == (size, size)
+            assert goal in distances(cells == "", start)
+            scenes.append((cells.tobytes(), start, direction, goal))
+        assert len(set(scenes)) > 25
+        env.reset(0)
+        assert scene(env)[0].tobytes() == scenes[0][0]
 
 
 def test_free_rooms_of_even_size_are_refused():
@@ -201,24 +201,23 @@ def test_free_rooms_of_even_size_are_refused():
 # The contract of the tasks
 
 
-@pytest.mark.parametrize("task", [PROC, *PAIR])
-@pytest.mark.parametrize("size", [9, 19])
-def test_the_same_seed_gives_the_same_50_frames_and_rewards(task, size):
-    first, second = (
-        rollout(minigrid.make(task, rooms_size=size), 50, seed=4) for _ in range(2)
-    )
-    np.testing.assert_array_equal(images(first), images(second))
-    assert [t["reward"] for t in first] == [t["reward"] for t in second]
-    image = first[0]["image"]
-    assert (image.shape, image.dtype) == ((64, 64, 3), np.uint8)
+def test_the_same_seed_gives_the_same_50_frames_and_rewards():
+    for task, size in itertools.product((PROC, *PAIR), (9, 19)):
+        first, second = (
+            rollout(minigrid.make(task, rooms_size=size), 50, seed=4) for _ in range(2)
+        )
+        np.testing.assert_array_equal(images(first), images(second))
+        assert [t["reward"] for t in first] == [t["reward"] for t in second]
+        image = first[0]["image"]
+        assert (image.shape, image.dtype) == ((64, 64, 3), np.uint8)
 
 
-@pytest.mark.parametrize("task", [PROC, *PAIR])
-def test_tasks_take_seven_actions_and_use_the_fast_view(task):
-    env = minigrid.make(task)
-    assert env.act_spec.discrete and env.act_spec.size == 7
-    assert type(core_of(env)).__name__.startswith("Pixel")
-    assert (core_of(env).width, core_of(env).max_steps) == (19, 100)
+def test_tasks_take_seven_actions_and_use_the_fast_view():
+    for task in (PROC, *PAIR):
+        env = minigrid.make(task)
+        assert env.act_spec.discrete and env.act_spec.size == 7
+        assert type(core_of(env)).__name__.startswith("Pixel")
+        assert (core_of(env).width, core_of(env).max_steps) == (19, 100)
 
 
 def way(env):
@@ -248,10 +247,8 @@ def way(env):
     raise AssertionError("no way to the goal")
 
 
-@pytest.mark.parametrize("task", [PROC, *PAIR])
-@pytest.mark.parametrize("size", [9, 19])
-def test_the_goal_gives_the_reward_of_minigrid_and_terminates(task, size):
-    for env_seed in range(5):
+def test_the_goal_gives_the_reward_of_minigrid_and_terminates():
+    for task, size, env_seed in itertools.product((PROC, *PAIR), (9, 19), range(5)):
         env = minigrid.make(task, rooms_size=size, env_seed=env_seed)
         env.reset(env_seed)
         *steps, last = [env.step(action) for action in way(env)]
@@ -271,15 +268,19 @@ def test_one_tasks_way_does_not_solve_the_other():
         assert not any(second.step(action)["reward"] for action in way(first))
 
 
-@pytest.mark.parametrize("task", [PROC, *PAIR])
-def test_the_time_limit_ends_an_episode_that_is_not_terminal(task):
-    for flags, limit in (({}, 100), ({"time_limit": 0}, 100), ({"time_limit": 7}, 7)):
-        env = minigrid.make(task, **flags)
-        env.reset(0)
-        *steps, last = [env.step(LEFT) for _ in range(limit)]
-        assert not any(step["is_last"] for step in steps)
-        assert last["is_last"] and not last["is_terminal"]
-        assert (last["reward"], last["log_success"]) == (0, 0)
+def test_the_time_limit_ends_an_episode_that_is_not_terminal():
+    for task in (PROC, *PAIR):
+        for flags, limit in (
+            ({}, 100),
+            ({"time_limit": 0}, 100),
+            ({"time_limit": 7}, 7),
+        ):
+            env = minigrid.make(task, **flags)
+            env.reset(0)
+            *steps, last = [env.step(LEFT) for _ in range(limit)]
+            assert not any(step["is_last"] for step in steps)
+            assert last["is_last"] and not last["is_terminal"]
+            assert (last["reward"], last["log_success"]) == (0, 0)
 
 
 def test_the_state_bonus_can_be_added():

@@ -140,22 +140,22 @@ def test_spread_lights_the_cells_that_minigrid_lights():
         np.testing.assert_array_equal(mask, grid.process_vis((3, 6)))
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_pixels_equal_those_of_minigrid(task):
-    ours = gym_minigrid.wrappers.RGBImgPartialObsWrapper(gymnasium.make(task))
-    theirs = SlowPixels(gymnasium.make(task))
-    np.testing.assert_array_equal(
-        ours.reset(seed=3)[0]["image"], theirs.reset(seed=3)[0]["image"]
-    )
-    for action in random_actions(200):
-        observation, *result, _ = ours.step(action)
-        expected, *expected_result, _ = theirs.step(action)
-        np.testing.assert_array_equal(observation["image"], expected["image"])
-        assert observation["direction"] == expected["direction"]
-        assert result == expected_result
-        if result[1] or result[2]:
-            ours.reset()
-            theirs.reset()
+def test_pixels_equal_those_of_minigrid():
+    for task in TASKS:
+        ours = gym_minigrid.wrappers.RGBImgPartialObsWrapper(gymnasium.make(task))
+        theirs = SlowPixels(gymnasium.make(task))
+        np.testing.assert_array_equal(
+            ours.reset(seed=3)[0]["image"], theirs.reset(seed=3)[0]["image"]
+        )
+        for action in random_actions(200):
+            observation, *result, _ = ours.step(action)
+            expected, *expected_result, _ = theirs.step(action)
+            np.testing.assert_array_equal(observation["image"], expected["image"])
+            assert observation["direction"] == expected["direction"]
+            assert result == expected_result
+            if result[1] or result[2]:
+                ours.reset()
+                theirs.reset()
 
 
 def test_another_tile_size_is_drawn_too():
@@ -247,32 +247,32 @@ def positions(env, kind):
     ]
 
 
-@pytest.mark.parametrize("skills", [2, 3, 4])
-def test_multiskill_levels_are_staircases_that_can_be_solved(skills):
-    env = gymnasium.make(f"MiniGrid-MultiSkill-N{skills}-v0").unwrapped
-    rooms = skills + 2
-    assert env.width == env.height == 4 + (rooms - 1) * 8 + 9
-    assert env.max_steps == rooms * 4 * 100
-    assert np.all(np.diff(env.rooms, axis=0) == [8, 6])
-    kinds = set()
-    for seed in range(60):
-        env.reset(seed=seed)
-        kinds.update(env.skills)
-        assert len(env.skills) == skills and env.skills.count("doorkey") <= 1
-        start = tuple(int(c) for c in env.agent_pos)
-        (goal,) = positions(env, "goal")
-        assert in_room(start, env.rooms[0]) and in_room(goal, env.rooms[-1])
-        walked = flood(env, start, door_open=False)
-        if "doorkey" in env.skills:
-            (key,) = positions(env, "key")
-            (door,) = positions(env, "door")
-            room = env.rooms[1 + env.skills.index("doorkey")]
-            assert in_room(key, room) and in_room(door, room) and key[0] < door[0]
-            assert env.grid.get(*door).is_locked
-            assert key in walked and goal not in walked
-            walked = flood(env, start, door_open=True)
-        assert goal in walked
-    assert kinds == {"doorkey", "lava", "simple"}
+def test_multiskill_levels_are_staircases_that_can_be_solved():
+    for skills in (2, 3, 4):
+        env = gymnasium.make(f"MiniGrid-MultiSkill-N{skills}-v0").unwrapped
+        rooms = skills + 2
+        assert env.width == env.height == 4 + (rooms - 1) * 8 + 9
+        assert env.max_steps == rooms * 4 * 100
+        assert np.all(np.diff(env.rooms, axis=0) == [8, 6])
+        kinds = set()
+        for seed in range(60):
+            env.reset(seed=seed)
+            kinds.update(env.skills)
+            assert len(env.skills) == skills and env.skills.count("doorkey") <= 1
+            start = tuple(int(c) for c in env.agent_pos)
+            (goal,) = positions(env, "goal")
+            assert in_room(start, env.rooms[0]) and in_room(goal, env.rooms[-1])
+            walked = flood(env, start, door_open=False)
+            if "doorkey" in env.skills:
+                (key,) = positions(env, "key")
+                (door,) = positions(env, "door")
+                room = env.rooms[1 + env.skills.index("doorkey")]
+                assert in_room(key, room) and in_room(door, room) and key[0] < door[0]
+                assert env.grid.get(*door).is_locked
+                assert key in walked and goal not in walked
+                walked = flood(env, start, door_open=True)
+            assert goal in walked
+        assert kinds == {"doorkey", "lava", "simple"}
 
 
 def in_room(cell, room):

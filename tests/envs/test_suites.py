@@ -1,5 +1,6 @@
 """Tasks by name, and what is particular to Atari, DM Control and Crafter."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -10,8 +11,11 @@ import numpy as np
 import pytest
 
 from common import config as config_lib
+from common.config import plugins
 from common.envs import registry
+from common.envs.workers import parallel
 from dreamerv2 import settings as settings_lib
+from dreamerv2 import train
 
 DEFAULTS = settings_lib.defaults
 
@@ -59,34 +63,116 @@ def test_a_suite_is_given_what_every_suite_takes(monkeypatch):
     assert settings == {"action_repeat": 1, "time_limit": 0, "size": (64, 64)}
 
 
-@pytest.mark.parametrize(
-    ("task", "message"),
-    [
-        ("atrai_pong", "'atrai_pong'.*SUITE_NAME.*Did you mean atari_pong"),
-        ("pong", "'pong'; a task is SUITE_NAME, such as atari_pong"),
-        ("gym_", "SUITE_NAME"),
-        ("", "SUITE_NAME"),
-        ("minigrid_MiniGrid-Empty-5x6-v0", "5x6.*nearest are .*MiniGrid-Empty-5x5-v0"),
-    ],
-)
-def test_a_misspelt_task_is_answered_with_the_nearest(task, message):
-    with pytest.raises(ValueError, match=message):
-        registry.constructor(task, DEFAULTS)
+def test_a_misspelt_task_is_answered_with_the_nearest():
+    answers = {
+        "atrai_pong": "'atrai_pong'.*SUITE_NAME.*Did you mean atari_pong",
+        "pong": "'pong'; a task is SUITE_NAME, such as atari_pong",
+        "gym_": "SUITE_NAME",
+        "": "SUITE_NAME",
+        "minigrid_MiniGrid-Empty-5x6-v0": "5x6.*nearest are .*MiniGrid-Empty-5x5-v0",
+    }
+    for task, message in answers.items():
+        with pytest.raises(ValueError, match=message):
+            registry.constructor(task, DEFAULTS)
 
 
-@pytest.mark.parametrize("task", ["atari_pong", "crafter_reward", "dmc_walker_walk"])
-def test_a_missing_package_is_answered_with_the_command(task, monkeypatch):
-    name = task.partition("_")[0]
-    monkeypatch.delitem(sys.modules, f"common.envs.{name}", raising=False)
-    for package in ("ale_py", "crafter"):
-        monkeypatch.setitem(sys.modules, package, None)
-    if name == "dmc":
-        dmc = __import__("common.envs.suites.dmc", fromlist=["dmc"])
+@pytest.mark.parametrize("name", ["atari", "crafter", "dmc"])
+def test_a_missing_package_is_answered_with_the_command(name, monkeypatch):
+    suite = registry.SUITES[name]
+    if name == "dmc":  # asks another process
+        dmc = importlib.import_module(suite.module)
+        dmc.choose_gl.cache_clear()
         monkeypatch.setattr(dmc, "_PROBE", "import a_package_that_is_missing")
-        monkeypatch.setitem(sys.modules, "common.envs.suites.dmc", dmc)
+    else:
+        monkeypatch.delitem(sys.modules, suite.module, raising=False)
+        for package in ("ale_py", "crafter"):
+            monkeypatch.setitem(sys.modules, package, None)
     command = rf"pip install -e '\.\[{name}\]' -c constraints.txt"
     with pytest.raises(ValueError, match=f"not installed.*{command}"):
-        registry.constructor(task, DEFAULTS)
+        registry.constructor(suite.example, DEFAULTS)
+
+
+# A suite of the user's
+
+MAZE = """
+from common.envs import gym_adapter, registry, wrappers
+from gymnasium.envs.classic_control import cartpole
+
+
+def make(name, *, action_repeat, time_limit, size, color):
+    env = cartpole.CartPoleEnv()
+    env.made = name, color, action_repeat, size
+    return Env(gym_adapter.GymAdapter(env), time_limit)
+
+
+class Env(wrappers.TimeLimit):
+    def get_state(self):
+        return {"made": self.env._env.made}
+
+
+def check_id(name):
+    if name not in ("small", "large_red"):
+        raise ValueError(f"no maze {name}")
+
+
+def options(config, training):
+    return {"color": "red" if training else "blue"}
+
+
+registry.register("maze", registry.Suite(__name__, "maze_small", own_process=OWN))
+"""
+
+
+@pytest.fixture
+def maze(tmp_path, monkeypatch):
+    """Registers a suite from a file that Python would not find."""
+    monkeypatch.setattr(registry, "SUITES", dict(registry.SUITES))
+
+    def register(own_process):
+        path = tmp_path / "my_maze.py"
+        path.write_text(MAZE.replace("OWN)", f"{own_process})"))
+        monkeypatch.delitem(sys.modules, "my_maze", raising=False)
+        registry.SUITES.pop("maze", None)
+        words = ["--plugins", str(path), "--task", "maze_large_red", "--time_limit=7"]
+        config = train.parse_flags(words)
+        plugins.load(config.plugins)
+        return config
+
+    return register
+
+
+def test_a_registered_suite_is_trained_on_in_any_process_without_an_edit(maze):
+    for own_process in (False, True):
+        config = maze(own_process)
+        (task,) = train.make_tasks(config).trained
+        for make, color in ((task.make, "red"), (task.make_eval, "blue")):
+            env = parallel.make_parallel(make, "process")
+            assert isinstance(env, parallel.ProcessEnv) != own_process
+            made = ["large_red", color, config.action_repeat, config.render_size]
+            assert [*env.get_state()["made"]] == made
+            env.reset(0)
+            steps = [env.step(np.float32([0, 1])) for _ in range(7)]
+            assert steps[-1]["is_last"]
+            env.close()
+    with pytest.raises(ValueError, match="no maze tiny"):
+        registry.constructor("maze_tiny", config)
+    with pytest.raises(ValueError, match="Did you mean maze_small"):
+        registry.constructor("mace_small", config)
+
+
+def test_a_suite_of_another_kind_is_registered_under_a_name_of_its_own(maze):
+    maze(own_process=False)
+    suite = registry.SUITES["maze"]
+    registry.register("maze", suite)  # nothing new
+    for name, wrong, message in (
+        ("maze", suite._replace(module="another"), "other than atari.*maze"),
+        ("my_maze", suite, "without an underscore"),
+        ("", suite, "without an underscore"),
+        ("mine", suite, "'maze_small' of the suite mine is none of its tasks"),
+        ("mine", suite._replace(example="mine_"), "give one, mine_NAME"),
+    ):
+        with pytest.raises(config_lib.ConfigError, match=message):
+            registry.register(name, wrong)
 
 
 def test_every_block_with_a_task_names_one_that_exists():
@@ -188,9 +274,9 @@ def test_atari_is_grey_sticky_with_all_actions_and_without_lives(atari, monkeypa
     assert not any(key.startswith("log_") for key in env.reset(0))
 
 
-@pytest.mark.parametrize("name", ["james_bond", "jamesbond", "MsPacman", "up_n_down"])
-def test_atari_games_have_their_usual_names(atari, name):
-    atari.check_id(name)
+def test_atari_games_have_their_usual_names(atari):
+    for name in ("james_bond", "jamesbond", "MsPacman", "up_n_down"):
+        atari.check_id(name)
 
 
 def test_a_misspelt_atari_game_is_answered_with_the_nearest(atari):

@@ -245,16 +245,16 @@ def test_nothing_temporary_is_left_behind(end, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("strategy", sorted(parallel.STRATEGIES))
-def test_no_second_process_is_put_around_it(strategy):
+def test_no_second_process_is_put_around_it():
     @parallel.has_own_process
     def construct(length):
         return supervised.SupervisedEnv(functools.partial(shaky.Shaky, length))
 
-    env = parallel.make_parallel(functools.partial(construct, 4), strategy)
-    assert isinstance(env, supervised.SupervisedEnv)
-    env.close()
-    env.close()
+    for strategy in parallel.STRATEGIES:
+        env = parallel.make_parallel(functools.partial(construct, 4), strategy)
+        assert isinstance(env, supervised.SupervisedEnv)
+        env.close()
+        env.close()
 
 
 def test_a_signal_that_asks_the_whole_group_to_end_is_left_to_the_parent(make):

@@ -85,12 +85,17 @@ def test_another_configuration_is_refused_and_the_keys_are_named(config):
     assert config_lib.Config.read(folder / rundir.CONFIG) == config
 
 
-def test_a_key_that_came_later_is_named_too(config):
-    folder = make_run(config)
-    path = folder / rundir.CONFIG
-    path.write_text(path.read_text().replace("unroll: false\n", ""))
-    with pytest.raises(rundir.RunDirError, match="unroll: None there, False now"):
-        rundir.prepare(config)
+def test_a_key_that_came_later_counts_as_its_default(config):
+    path = make_run(config) / rundir.CONFIG
+    new = {"unroll", "plugins", "outputs", "replay.retention_args"}
+    before = {key: value for key, value in config.flat.items() if key not in new}
+    config_lib.Config(before).save(path)
+    rundir.check_same(config)
+    with pytest.raises(rundir.RunDirError, match="unroll: False there, True now"):
+        rundir.check_same(config.update(unroll=True))
+    config_lib.Config({**before, "gone": 1}).save(path)
+    with pytest.raises(rundir.RunDirError, match="gone: 1 there, None now"):
+        rundir.check_same(config)
 
 
 def test_a_run_that_failed_before_its_first_line_stands_in_nobodys_way(config):

@@ -6,6 +6,7 @@ task lives in a process of its own.
 
 import functools
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from common import config as config_lib
 from common.config import coerce
 from common.envs import base, gym_adapter, wrappers
 from common.envs.workers import parallel
@@ -33,7 +35,6 @@ print(*map("_".join, suite.ALL_TASKS))
 _PROBE_SECONDS = 120
 
 
-@parallel.has_own_process
 def make(
     name: str,
     *,
@@ -70,6 +71,12 @@ def make(
     image = (int(size[0]), int(size[1])) if render else None
     here = functools.partial(_make_here, name, action_repeat, time_limit, image)
     return parallel.ProcessEnv(here)
+
+
+def options(config: config_lib.Config, training: bool) -> dict[str, Any]:
+    """Returns what `make` takes besides what every suite does."""
+    keys = config.encoder.cnn_keys, config.decoder.cnn_keys
+    return {"render": any(re.match(key, "image") for key in keys)}
 
 
 def check_id(name: str) -> None:

@@ -1,4 +1,4 @@
-"""MiniGrid, MultiSkill and FourRooms: pixels of the agent's view, SPEC.md section 1."""
+"""MiniGrid, MultiSkill and FourRooms: pixels of the agent's view."""
 
 import difflib
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import gymnasium
 from gymnasium.envs import registration as gymnasium_registration
 
 import gym_minigrid  # noqa: F401  registers the ids
+from common import config as config_lib
 from common.envs import base, gym_adapter, wrappers
 from gym_minigrid import registration, rendering
 from gym_minigrid import wrappers as grid_wrappers
@@ -68,6 +69,16 @@ def make(
         bonus or core, size, log_info=("success",), keeper=bonus
     )
     return wrappers.limit(env, action_repeat=action_repeat, time_limit=time_limit)
+
+
+def options(config: config_lib.Config, training: bool) -> dict[str, Any]:
+    """Returns what `make` takes besides what every suite does."""
+    return {
+        "doorkey_size": config.doorkey_size,
+        "rooms_size": config.rooms_size,
+        "env_seed": config.env_seed,
+        "state_bonus": config.state_bonus and training,
+    }
 
 
 def check_id(task_id: str) -> None:

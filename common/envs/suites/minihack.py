@@ -1,4 +1,4 @@
-"""MiniHack levels in pixels around the agent, SPEC.md section 1.
+"""MiniHack levels in pixels around the agent.
 
 NetHack keeps its game in global variables, leaks some memory at every reset, and may
 crash. So each level runs in a process of its own, under supervision.
@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Sequence
 
 from common.envs import base, wrappers
-from common.envs.workers import parallel, supervised
+from common.envs.workers import supervised
 
 MINIHACK_8 = (
     "MiniHack-Room-Random-15x15-v0",
@@ -37,7 +37,6 @@ ALL = (
 )
 
 
-@parallel.has_own_process
 def make(
     task_id: str,
     *,

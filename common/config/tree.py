@@ -8,18 +8,13 @@ r"""Immutable nested configuration: typed updates, YAML files, command-line flag
 The type rules of values are in `common.config.coerce`.
 """
 
-import contextlib
-import io
 import os
-import pathlib
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import ruamel.yaml
-
-from common.config import coerce, flags
+from common.config import coerce, files, flags, help_page
 
 ConfigError = coerce.ConfigError
 
@@ -58,7 +53,7 @@ class Config(Mapping):
         Raises:
           ConfigError: the file is missing, not YAML, or not a mapping.
         """
-        return cls(load(path))
+        return cls(files.load(path))
 
     @property
     def flat(self) -> dict[str, Any]:
@@ -97,7 +92,7 @@ class Config(Mapping):
         return hash(frozenset(self._flat.items()))
 
     def __repr__(self) -> str:
-        return _dump(self).rstrip()
+        return files.dump(_plain(self)).rstrip()
 
     def __setattr__(self, name: str, value: object) -> None:
         raise ConfigError(
@@ -137,6 +132,8 @@ class Config(Mapping):
         aliases: Mapping[str, str] | None = None,
         switches: Mapping[str, flags.Switch] | None = None,
         help_texts: Mapping[str, str] | None = None,
+        headings: Mapping[str, str] | None = None,
+        block_texts: Mapping[str, str] | None = None,
         usage: str = "",
     ) -> "Config":
         """Returns a copy with the settings of the command line.
@@ -148,7 +145,9 @@ class Config(Mapping):
           aliases: further flags: flag -> key.
           switches: boolean flags that set several keys: flag -> overrides; or flags
             with one value: flag -> function of the word that returns the overrides.
-          help_texts: a line of help by key, flag or group; see `comments`.
+          help_texts: what a key, flag or group means, for `--help`.
+          headings: what stands above a key or group there.
+          block_texts: what a block is for.
           usage: the head of the page that `--help` prints.
 
         Raises:
@@ -157,28 +156,23 @@ class Config(Mapping):
         """
         words = flags.split(sys.argv[1:] if argv is None else argv)
         vocabulary = flags.Vocabulary(
-            self._flat, blocks or {}, aliases or {}, switches or {}, help_texts or {}
+            flat=self._flat,
+            blocks=blocks or {},
+            aliases=aliases or {},
+            switches=switches or {},
+            help_texts=help_texts or {},
+            headings=headings or {},
+            block_texts=block_texts or {},
         )
         vocabulary.check_valid()
         if any(flag.name == "help" for flag in words):
-            print(flags.help_page(usage, vocabulary))
+            print(help_page.text(usage, vocabulary))
             raise SystemExit(0)
         return self.update(*flags.overrides(words, vocabulary))
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the settings as YAML, all or nothing; makes the folder."""
-        path = pathlib.Path(path).expanduser()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        try:
-            with open(partial, "w", encoding="utf-8") as file:
-                file.write(_dump(self))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink()
+        files.save(path, _plain(self))
 
     def _overrides(self, mapping: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         for key, value in _walk(mapping):
@@ -257,71 +251,11 @@ def _children(flat: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def load(path: str | os.PathLike) -> dict[str, Any]:
-    """Reads one YAML 1.2 mapping; merge keys and aliases are resolved.
-
-    Raises:
-      ConfigError: the file cannot be read, is not YAML, or is not a mapping.
-    """
-    yaml = ruamel.yaml.YAML(typ="safe", pure=True)
-    try:
-        text = pathlib.Path(path).expanduser().read_text(encoding="utf-8")
-        content = yaml.load(text)
-    except (OSError, UnicodeDecodeError, ruamel.yaml.error.YAMLError) as error:
-        raise ConfigError(f"Cannot read {path}: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"Cannot read {path}: it has to hold a mapping of keys.")
-    return content
-
-
-def load_blocks(path: str | os.PathLike) -> dict[str, dict[str, Any]]:
-    """Reads a file of named blocks, such as configs.yaml.
-
-    Raises:
-      ConfigError: as `load`, or a block is not a mapping.
-    """
-    blocks = load(path)
-    for name, block in blocks.items():
-        if not isinstance(block, dict):
-            raise ConfigError(f"Block {name!r} of {path} has to be a mapping of keys.")
-    return blocks
-
-
-def comments(path: str | os.PathLike, block: str = "defaults") -> dict[str, str]:
-    """End-of-line comments of a block by dotted key, without the `#`.
-
-    A comment behind a group that stands on one line belongs to the group.
-    """
-    yaml = ruamel.yaml.YAML(typ="rt", pure=True)
-    content = yaml.load(pathlib.Path(path).expanduser().read_text(encoding="utf-8"))
-    return dict(_comments(content.get(block, {})))
-
-
-def _comments(node: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, tokens in node.ca.items.items():
-        first = tokens[2].value.splitlines()[0] if tokens[2] else ""
-        if first.startswith("#"):
-            yield f"{prefix}{key}", first.lstrip("# ")
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _comments(value, f"{prefix}{key}.")
-
-
 def differences(a: Config, b: Config) -> list[tuple[str, Any, Any]]:
     """Keys whose values differ, with both values; None where a key is missing."""
     keys = dict.fromkeys((*a.flat, *b.flat))
     pairs = [(key, a.flat.get(key), b.flat.get(key)) for key in keys]
     return [(key, left, right) for key, left, right in pairs if left != right]
-
-
-def _dump(config: Config) -> str:
-    yaml = ruamel.yaml.YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None  # one line for a group of scalars
-    yaml.width = 2**20
-    yaml.representer.sort_base_mapping_type_on_output = False
-    stream = io.StringIO()
-    yaml.dump(_plain(config), stream)
-    return stream.getvalue()
 
 
 def _plain(value: Any) -> Any:
