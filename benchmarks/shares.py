@@ -25,7 +25,7 @@ def simulate(
     Returns:
       Steps so far [P] and shares of held steps [P, tasks] at `points` points a task.
     """
-    held = contents.Holding(
+    held = contents.Contents(
         capacity, retention.make(keep, seed), sampling.make("uniform")
     )
     times, shares, done = [], [], 0

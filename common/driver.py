@@ -46,7 +46,7 @@ class Driver:
         self._step_fns = [_asynchronous(env, "step") for env in envs]
         self._zero_action = np.zeros(envs[0].act_spec.size, np.float32)
         self._last: list[Transition | None] = [None] * len(envs)
-        self._tallies = [_Tally() for _ in envs]
+        self._under_way = [_Episode() for _ in envs]
         self._starts: list[Any] = [{} for _ in envs]  # states when episodes began
         self._actions: list[list[np.ndarray]] = [[] for _ in envs]  # since then
         self.policy_state: Any = None
@@ -176,7 +176,7 @@ class Driver:
         tran["action"] = action
         self._last[index] = tran
         self._actions[index].append(action)
-        self._tallies[index].add(tran)
+        self._under_way[index].add(tran)
         self._tell_step(tran, index)
 
     def _begin(self, ended: Sequence[int]) -> None:
@@ -191,7 +191,7 @@ class Driver:
             tran["action"] = self._zero_action.copy()
             self.episodes[index] += 1
             self._last[index] = tran
-            self._tallies[index] = _Tally()
+            self._under_way[index] = _Episode()
             self._tell_step(tran, index)
 
     def _tell_step(self, tran: Transition, index: int) -> None:
@@ -200,13 +200,13 @@ class Driver:
             listener(shown, index)
 
     def _tell_episode(self, index: int) -> None:
-        summary = self._tallies[index].summary()
+        summary = self._under_way[index].summary()
         summary["worker"] = index
         for listener in self._episode_listeners:
             listener(summary, index)
 
 
-class _Tally:
+class _Episode:
     """Sums up the steps of one episode."""
 
     def __init__(self):

@@ -4,7 +4,7 @@ Two separate choices make it up: which episodes stay (`retention`) and which are
 (`sampling`). Capacity counts environment steps; it is never exceeded by more than the
 newest episode. Windows and batches count transitions, the reset being one: a window
 has `min(total, maxlen) - randint(minlen)` of an episode's `total` transitions, at
-least `minlen`. Each idea has its own module: `episodes` (one episode), `holding` (what
+least `minlen`. Each idea has its own module: `episodes` (one episode), `contents` (what
 is held), `store` (the folder), `streams` (batches); here they come together.
 """
 
@@ -85,7 +85,7 @@ class Replay:
         self._keep_evicted = bool(keep_evicted)
         self._ongoing = bool(ongoing)
         self._specs = specs
-        self._holding = contents.Holding(self._capacity, retention, sampling)
+        self._contents = contents.Contents(self._capacity, retention, sampling)
         self._skipped = 0
         self._layout: layouts.Layout | None = None
         self._builders: dict[int, episodes.Builder] = {}  # by worker
@@ -189,7 +189,7 @@ class Replay:
         `skipped_episodes`: finished, but too short. `unwritten_episodes`: held but not
         yet on the disk. `corrupt_files`: renamed when the folder was opened.
         """
-        return self._holding.stats() | {
+        return self._contents.stats() | {
             "skipped_episodes": self._skipped,
             "unwritten_episodes": self._folder.unwritten if self._folder else 0,
             "corrupt_files": self._folder.corrupt if self._folder else 0,
@@ -200,14 +200,14 @@ class Replay:
 
         Args:
           arrival: Adds the windows drawn by the number of their episode, from the first
-            that arrived to the newest; see `tally.Tally.by_arrival`.
+            that arrived to the newest; see `counts.Counts.by_arrival`.
         """
-        return self._holding.shares(arrival)
+        return self._contents.shares(arrival)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the held episodes in memory, without the cache."""
-        return sum(episode.nbytes for episode in self._holding.episodes.values())
+        return sum(episode.nbytes for episode in self._contents.episodes.values())
 
     def get_state(self) -> dict[str, Any]:
         """JSON-able state: what is held and all counters and generators.
@@ -215,7 +215,7 @@ class Replay:
         Waits until all files are written. Unfinished episodes are no part of it.
         Streams have a state of their own, to be taken at the same time.
         """
-        state = self._holding.get_state()
+        state = self._contents.get_state()
         in_use = sorted(self._in_use())
         if self._folder:
             self._folder.flush()
@@ -236,12 +236,12 @@ class Replay:
         """
         self.drop_ongoing()
         self._cache.clear()
-        self._holding.set_state(state, self._opened.values())
+        self._contents.set_state(state, self._opened.values())
         self._skipped = state["skipped_episodes"]
         if not self._folder:
             return
         self._folder.pin({*state["held"], *state["in_use"]})
-        for index in [i for i in self._opened if i >= self._holding.next_index]:
+        for index in [i for i in self._opened if i >= self._contents.next_index]:
             self._folder.remove(self._opened.pop(index).name)
         self._folder.flush()
 
@@ -265,9 +265,9 @@ class Replay:
         if builder.total - 1 < self._cut.minlen:
             self._skipped += 1
             return None
-        episode = builder.build(self._holding.next_index)
-        left = self._holding.arrive(episode)
-        held = episode.index in self._holding.episodes
+        episode = builder.build(self._contents.next_index)
+        left = self._contents.arrive(episode)
+        held = episode.index in self._contents.episodes
         if self._folder:
             self._settle(self._folder)
             for gone in left:
@@ -286,7 +286,7 @@ class Replay:
         Not before the run goes on, for a state that is restored may hold them.
         """
         for index, episode in self._opened.items():
-            if index not in self._holding.episodes:
+            if index not in self._contents.episodes:
                 folder.retire(episode.name)
         self._opened.clear()
 
@@ -295,18 +295,18 @@ class Replay:
         return {e.name for stream in self._streams for e in stream.uses()}
 
     def _find(self, index: int) -> episodes.Episode | None:
-        return self._holding.episodes.get(index) or self._opened.get(index)
+        return self._contents.episodes.get(index) or self._opened.get(index)
 
     def _draw(self, rng: np.random.Generator, counted: bool = True) -> streams.Window:
         """Draws an episode, and a window of it."""
         unfinished = self._unfinished() if self._ongoing else []
-        if not self._holding.episodes and not unfinished:
+        if not self._contents.episodes and not unfinished:
             raise LookupError(
                 f"The replay holds no episode of at least {self._cut.minlen} steps "
                 f"(replay.minlen) yet; {self._skipped} were shorter. Collect more "
                 "before the first update (prefill), or lower replay.minlen."
             )
-        return self._cut(self._holding.draw(unfinished, counted), rng)
+        return self._cut(self._contents.draw(unfinished, counted), rng)
 
     def _unfinished(self) -> list[episodes.Episode]:
         for worker, builder in self._builders.items():
@@ -340,7 +340,7 @@ class Replay:
                 )
             shared = dataclasses.replace(episode, layout=self._layout)
             self._opened[episode.index] = shared
-        self._holding.take_over(list(self._opened.values()), folder.evicted_names())
+        self._contents.take_over(list(self._opened.values()), folder.evicted_names())
 
 
 def _refuse(

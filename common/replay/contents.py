@@ -9,7 +9,7 @@ from common.replay import counts as counts_lib
 from common.replay import episodes, retention, sampling
 
 
-class Holding:
+class Contents:
     """Episodes held together up to a capacity in steps.
 
     What is held and what left add up to all that ever arrived. An episode longer than
@@ -32,7 +32,7 @@ class Holding:
         self._steps = 0
         self._tasks: collections.Counter[int] = collections.Counter()
         self._task_steps: collections.Counter[int] = collections.Counter()
-        self._drawn = counts_lib.Tally()
+        self._drawn = counts_lib.Counts()
         self._total_episodes = 0
         self._total_steps = 0
 

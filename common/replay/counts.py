@@ -7,7 +7,7 @@ from typing import Any
 BINS = 32  # at most; when they are full, each two become one
 
 
-class Tally:
+class Counts:
     """Windows drawn since the beginning of the run.
 
     By time of arrival they are counted in bins of equal width over the numbers of the

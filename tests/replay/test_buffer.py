@@ -78,8 +78,8 @@ def fill(target, lengths, task=0):
 
 def held_counts(target):
     """First `count` of every held episode, in the order in which they are held."""
-    held = target._holding.episodes
-    return {index: int(e.block(0)["count"][0]) for index, e in held.items()}
+    held = target._contents.episodes
+    return {index: int(e.chunk(0)["count"][0]) for index, e in held.items()}
 
 
 def names(directory):
@@ -233,7 +233,7 @@ def test_a_batch_is_fresh_contiguous_and_does_not_reach_the_store():
         assert not np.shares_memory(first[key], second[key])
         second[key][...] = 1
     assert_same(first, kept)
-    stored = target._holding.episodes[0].arrays()
+    stored = target._contents.episodes[0].arrays()
     assert stored["is_first"].tolist() == [True] + [False] * 10
     assert "log_secret" not in first
 
@@ -274,9 +274,9 @@ def test_capacity_and_counters_hold_after_every_episode(lengths, capacity, keep,
     target = make_replay(keep=keep, draw=draw, capacity=capacity, minlen=3)
     collector, stored, skipped = Collector(target), [], 0
     for number, steps in enumerate(lengths):
-        before = set(target._holding.episodes)
+        before = set(target._contents.episodes)
         index = collector.episode(steps, task=number % 3)
-        held = target._holding.episodes
+        held = target._contents.episodes
         skipped += steps < 3
         stored += [steps] if steps >= 3 else []
         assert set(held) <= before | {index}
@@ -288,7 +288,7 @@ def test_capacity_and_counters_hold_after_every_episode(lengths, capacity, keep,
         assert counts["total_episodes"] == len(stored)
         assert counts["skipped_episodes"] == skipped
         assert counts["loaded_steps"] == total
-        assert counts["loaded_episodes"] == len(held) == len(target._holding._sampling)
+        assert counts["loaded_episodes"] == len(held) == len(target._contents._sampling)
         tasks = [episode.task for episode in held.values()]
         for task in range(3):
             assert counts.get(f"er_task_{task}", 0) == tasks.count(task)
@@ -300,7 +300,7 @@ def test_an_episode_longer_than_the_capacity_is_held_only_alone(keep):
     collector = Collector(target)
     for steps, held in [(30, [30]), (25, [25]), (8, [8]), (7, [8, 7]), (30, [8, 7])]:
         collector.episode(steps)
-        lengths = [episode.steps for episode in target._holding.episodes.values()]
+        lengths = [episode.steps for episode in target._contents.episodes.values()]
         assert lengths == held
 
 
@@ -362,10 +362,10 @@ def test_workers_do_not_mix_and_an_abandoned_episode_is_forgotten():
         collector.step(time, 9, worker=0)
         collector.step(time, 4, worker=1)
     assert target.stats()["loaded_episodes"] == 1
-    counts = target._holding.episodes[0].arrays()["count"]
+    counts = target._contents.episodes[0].arrays()["count"]
     assert counts.tolist() == [1, 3, 5, 7, 9]
     collector.episode(6, worker=0)  # begins anew although one was under way
-    counts = target._holding.episodes[1].arrays()["count"]
+    counts = target._contents.episodes[1].arrays()["count"]
     assert counts.tolist() == list(range(10, 17))
 
 
@@ -463,7 +463,7 @@ def test_a_folder_without_a_state_comes_back_in_order(tmp_path_factory, lengths,
     target.close()
     again = make_replay(path, keep=keep, capacity=60, seed=5)
     assert held_counts(again) == held_counts(target)
-    assert names(path) == [e.name for e in again._holding.episodes.values()]
+    assert names(path) == [e.name for e in again._contents.episodes.values()]
     counts = target.stats()
     expected = counts | {
         "total_steps": counts["loaded_steps"],
@@ -490,7 +490,7 @@ def test_a_reservoir_without_a_state_goes_on_with_its_threshold(tmp_path, seed):
     for _ in range(20):
         fill(target, [5])
         fill(again, [5])
-        assert list(again._holding.episodes) == list(target._holding.episodes)
+        assert list(again._contents.episodes) == list(target._contents.episodes)
 
 
 def test_nothing_drawn_before_a_state_is_restored_is_seen_after(tmp_path):
@@ -517,7 +517,7 @@ def test_only_what_is_retained_stays_on_disk(tmp_path):
         target = make_replay(path, keep=keep, capacity=30)
         fill(target, [9] * 12)
         target.flush()
-        held = [episode.name for episode in target._holding.episodes.values()]
+        held = [episode.name for episode in target._contents.episodes.values()]
         assert [entry.name for entry in sorted(path.iterdir())] == sorted(held)
         target.close()
 
@@ -571,7 +571,7 @@ def test_episodes_after_the_state_are_dropped_and_lost_ones_reported(tmp_path):
     again = make_replay(tmp_path, capacity=50, minlen=9)
     with pytest.warns(UserWarning, match="3 of 4 episodes.*missing"):
         again.set_state(state)
-    assert list(again._holding.episodes) == [3]
+    assert list(again._contents.episodes) == [3]
     assert [int(name[:6]) for name in names(tmp_path)] == [3]
     stream = again.stream(4, 5)
     with pytest.warns(UserWarning, match="gone"):
@@ -611,7 +611,7 @@ def test_bad_files_are_moved_aside_with_one_warning(tmp_path):
         again = make_replay(tmp_path, capacity=1000)
     assert len(caught) == 1 and "3 files" in str(caught[0].message)
     assert again.stats()["corrupt_files"] == 3
-    assert list(again._holding.episodes) == [0, 3, 4]
+    assert list(again._contents.episodes) == [0, 3, 4]
     corrupt = sorted(path.name for path in tmp_path.glob("*.corrupt"))
     assert corrupt == [f"{name}.corrupt" for name in [*bad, "weights.npz"]]
     assert not list(tmp_path.glob("*.tmp"))

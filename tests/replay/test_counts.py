@@ -10,11 +10,11 @@ from common.replay import counts, retention, sampling
 
 
 def count(draws):
-    """The tally of draws (task, index), and the same after a way through JSON."""
-    result = counts.Tally()
+    """The counts of draws (task, index), and the same after a way through JSON."""
+    result = counts.Counts()
     for task, index in draws:
         result.add(task, index)
-    again = counts.Tally()
+    again = counts.Counts()
     again.set_state(json.loads(json.dumps(result.get_state())))
     assert again.by_task() == result.by_task()
     assert again.by_arrival() == result.by_arrival()

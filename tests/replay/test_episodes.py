@@ -1,4 +1,4 @@
-"""Laws of one episode: its blocks in memory and its file."""
+"""Laws of one episode: its chunks in memory and its file."""
 
 import tracemalloc
 import zipfile
@@ -56,9 +56,9 @@ def test_packing_loses_nothing_whatever_the_shapes(total, shape, dtype):
 
 
 def test_a_block_holds_its_own_transitions_only():
-    episode = make_episode(2 * episodes.BLOCK + 3)
-    counts = [episode.block(i)["count"].tolist() for i in range(3)]
-    assert [len(count) for count in counts] == [episodes.BLOCK, episodes.BLOCK, 3]
+    episode = make_episode(2 * episodes.CHUNK + 3)
+    counts = [episode.chunk(i)["count"].tolist() for i in range(3)]
+    assert [len(count) for count in counts] == [episodes.CHUNK, episodes.CHUNK, 3]
     assert sum(counts, []) == list(range(episode.total))
 
 
@@ -70,7 +70,7 @@ def test_an_episode_takes_no_more_memory_than_it_says():
     episode = episodes.from_arrays(arrays, layout, index=0, task=0)
     taken, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert taken < episode.nbytes + 100 * len(episode.blocks) + 2000
+    assert taken < episode.nbytes + 100 * len(episode.chunks) + 2000
     assert episode.nbytes < arrays["image"].nbytes / 50
 
 
@@ -82,7 +82,7 @@ def test_a_builder_gives_the_same_episode_as_whole_arrays(total):
     for i in range(total):
         builder.append({key: value[i] for key, value in arrays.items()})
     built = builder.build(7)
-    assert built.blocks == whole.blocks
+    assert built.chunks == whole.chunks
     assert built.reward == whole.reward  # to the last bit: draws depend on it
     assert built.name == whole.name
 
@@ -170,7 +170,7 @@ def test_a_file_comes_back_as_the_same_episode(tmp_path):
     episodes.save(episode, tmp_path)
     loaded = episodes.load(tmp_path / episode.name)
     assert (loaded.name, loaded.reward) == (episode.name, episode.reward)
-    assert loaded.blocks == episode.blocks
+    assert loaded.chunks == episode.chunks
     assert loaded.layout == episode.layout
     assert_same(loaded.extras, episode.extras)
     before = (tmp_path / episode.name).read_bytes()
