@@ -113,7 +113,7 @@ class Layout:
         return describe(self.fields)
 
     @property
-    def observation(self) -> "dict[str, Field]":
+    def observation(self) -> dict[str, Field]:
         """The fields that are neither action, reward nor flag."""
         others = {*STANDARD, "action"}
         return {k: self.fields[k] for k in sorted(self.fields) if k not in others}
@@ -146,3 +146,40 @@ class Layout:
             data, field.dtype, total * field.size, total * self._offsets[key]
         )
         return array.reshape((total, *field.shape))
+
+
+def expect(found: Layout, specs: Mapping[str, Any] | None, source: str) -> Layout:
+    """Returns a layout if its observation is as expected.
+
+    Args:
+      found: The layout.
+      specs: Expected observation, a `shape` and a `dtype` for each key; None takes any.
+      source: Where it was found, for the message.
+
+    Raises:
+      ValueError: It is another observation.
+    """
+    if specs is not None:
+        expected = {
+            key: Field(tuple(spec.shape), np.dtype(spec.dtype))
+            for key, spec in sorted(specs.items())
+        }
+        _compare(found.observation, expected, source)
+    return found
+
+
+def share(found: Layout, common: Layout, source: str) -> Layout:
+    """Returns the common layout if the found one is equal, else raises ValueError."""
+    _compare(found.fields, common.fields, source)
+    return common
+
+
+def _compare(
+    found: Mapping[str, Field], expected: Mapping[str, Field], source: str
+) -> None:
+    if found != expected:
+        raise ValueError(
+            f"{source} has [{describe(found)}], but this replay expects "
+            f"[{describe(expected)}]. Choose another logdir, or the same observation "
+            "and action sizes."
+        )

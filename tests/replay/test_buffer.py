@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from common import replay
-from common.replay import retention, sampling
+from common.replay import retention, sampling, store
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=25)  # steps of episodes
 
@@ -486,7 +486,7 @@ def test_a_reservoir_without_a_state_goes_on_with_its_threshold(tmp_path, seed):
         pass
     target.close()
     again = make_replay(tmp_path, **rules)
-    target._folder = again._folder = None
+    target._archive._folder = again._archive._folder = store.Nowhere()
     for _ in range(20):
         fill(target, [5])
         fill(again, [5])
