@@ -1,7 +1,7 @@
 """The replay: whole episodes in memory and on disk, and batches drawn from them.
 
-Two separate choices make it up: which episodes stay (`retention`) and which are drawn
-(`sampling`). Capacity counts environment steps; it is never exceeded by more than the
+Two separate choices make it up (`strategies`): which episodes stay, and which are
+drawn. Capacity counts environment steps; it is never exceeded by more than the
 newest episode. Windows and batches count transitions, the reset being one: a window
 has `min(total, maxlen) - randint(minlen)` of an episode's `total` transitions, at
 least `minlen`. Each idea has its own module: `ongoing` (what is under way), `contents`
@@ -21,8 +21,7 @@ from common.replay import (
     contents,
     episodes,
     layouts,
-    retention,
-    sampling,
+    strategies,
     streams,
 )
 from common.replay import ongoing as ongoing_lib
@@ -43,8 +42,8 @@ class Replay:
         minlen: int,
         maxlen: int,
         prioritize_ends: bool,
-        retention: retention.Retention,
-        sampling: sampling.Sampling,
+        retention: strategies.Retention,
+        sampling: strategies.Sampling,
         seed: int,
         keep_evicted: bool = False,
         ongoing: bool = False,
@@ -124,6 +123,15 @@ class Replay:
     def drop_ongoing(self) -> None:
         """Forgets the unfinished episodes (after a task switch or a restart)."""
         self._ongoing.clear()
+
+    def on_task_change(self, finished: int, next: int) -> None:
+        """Tells the strategies that the training goes on with another task.
+
+        Args:
+          finished: Number of the task that has been trained on.
+          next: Number of the task that follows.
+        """
+        self._contents.on_task_change(finished, next)
 
     def stream(
         self, batch: int, length: int, *, prefetch: bool = False, counted: bool = True
@@ -225,6 +233,22 @@ class Replay:
         for stream in self._streams:
             stream.close()
         self._archive.close(self._contents.episodes)
+
+    def check_valid(self) -> None:
+        """Raises AssertionError unless what is held, drawn and on the disk agree.
+
+        For tests: it waits until all files are written.
+        """
+        held, in_use = self._contents.episodes.values(), self._in_use()
+        for episode in held:
+            assert episode.layout == self._layout, f"{episode.name}: {episode.layout}"
+            assert episode.steps >= self._cut.minlen, f"{episode.name} is too short"
+        self._contents.check_valid()
+        self._ongoing.check_valid()
+        self._cache.check_valid()
+        for stream in self._streams:
+            stream.check_valid()
+        self._archive.check_valid([episode.name for episode in held], in_use)
 
     def _finish(self, ended: episodes.Builder) -> int | None:
         if ended.total - 1 < self._cut.minlen:

@@ -49,6 +49,13 @@ class Counts:
         bins = {f"drawn_bin_{i}": count for i, count in enumerate(self._bins)}
         return {"drawn_width": self._width, **bins}
 
+    def check_valid(self) -> None:
+        """Raises AssertionError unless both counts are of the same windows."""
+        windows = sum(self._tasks.values())
+        assert sum(self._bins) == windows, f"{self._bins} of {windows} windows"
+        assert 1 <= len(self._bins) <= BINS, f"{len(self._bins)} bins"
+        assert self._width & (self._width - 1) == 0, f"a width of {self._width}"
+
     def get_state(self) -> dict[str, Any]:
         """JSON-able state."""
         return {

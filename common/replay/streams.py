@@ -107,6 +107,14 @@ class Cache:
             self._chunks.clear()
             self._size = 0
 
+    def check_valid(self) -> None:
+        """Raises AssertionError unless it is as large as what it holds."""
+        with self._lock:
+            size = sum(size for size, _ in self._chunks.values())
+            assert self._size == size <= self._limit, (
+                f"{self._size} bytes counted, {size} held of {self._limit}"
+            )
+
     def _put(self, key: tuple[int, int], chunk: dict[str, np.ndarray]) -> None:
         size = sum(array.nbytes for array in chunk.values())
         with self._lock:
@@ -192,9 +200,8 @@ class Stream:
 
     def uses(self) -> list[episodes.Episode]:
         """The stored episodes that batches under way still need."""
-        windows = [window for window in self._rows if window]
-        windows += [window for row in self._choice or () for window in row]
-        return [window.episode for window in windows if window.episode.index >= 0]
+        found = (window.episode for window in self._windows())
+        return [episode for episode in found if episode.index >= 0]
 
     def get_state(self) -> dict[str, Any]:
         """JSON-able state: the generator, and every window under way.
@@ -229,11 +236,28 @@ class Stream:
             if complete and length == self._length:
                 self._start(choice)
 
+    def check_valid(self) -> None:
+        """Raises AssertionError if a window leaves its episode, or a row its length."""
+        for window in self._rows:
+            assert window is None or not window.fresh, f"{window} is a rest"
+        for row in self._choice or ():
+            length = sum(window.stop - window.start for window in row)
+            assert length == self._length, f"{row} has {length}, not {self._length}"
+        for window in self._windows():
+            total = window.episode.total
+            inside = 0 <= window.start < window.stop <= total
+            assert inside, f"{window.start} to {window.stop} of {total} transitions"
+
     def close(self) -> None:
         """Ends the thread."""
         self._cancel()
         if self._thread:
             self._thread.shutdown()
+
+    def _windows(self) -> list[Window]:
+        """What is left of a window in the rows, and the windows chosen ahead."""
+        rests = [window for window in self._rows if window]
+        return rests + [window for row in self._choice or () for window in row]
 
     def _start(self, choice: Choice) -> None:
         self._choice = choice
