@@ -105,11 +105,12 @@ class Archive:
         self._tidy(in_use)
 
     def restore(self, needed: Collection[str], next_index: int) -> None:
-        """Keeps what a restored state needs, and removes what arrived after it."""
+        """Keeps what a restored state needs, and deletes what arrived after it."""
         found = {episode.name for episode in self.opened.values()}
         self._pin(found.intersection(needed))
         for index in [index for index in self.opened if index >= next_index]:
-            self._folder.remove(self.opened.pop(index).name)
+            del self.opened[index]
+        self._folder.discard(next_index)
         self._folder.flush()
 
     def flush(self) -> None:

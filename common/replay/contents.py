@@ -56,6 +56,7 @@ class Contents:
         self.next_index = max({*held, *(name.index for name in others)}, default=-1) + 1
         self._total_episodes = len(loaded) + len(others)
         self._total_steps = sum(item.steps for item in [*loaded, *others])
+        self._tasks.update({name.task: 0 for name in others})
         self._retention.recall(held, set(range(self.next_index)) - held)
         for episode in loaded:
             self._admit(episode)

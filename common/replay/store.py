@@ -82,6 +82,10 @@ class Folder:
         """Deletes the file of that name soon, or moves it to the evicted ones."""
         self._submit(self._remove, name)
 
+    def discard(self, first: int) -> None:
+        """Deletes the files from an index on soon, also those kept as evicted."""
+        self._submit(self._discard, first)
+
     def flush(self) -> None:
         """Waits until all jobs are done, and tries once more to write what is left."""
         self._thread.submit(self._run, self._write_all).result()
@@ -132,6 +136,13 @@ class Folder:
         elif path.exists():
             os.replace(path, self._directory / EVICTED / name)
 
+    def _discard(self, first: int) -> None:
+        for folder in (self._directory, self._directory / EVICTED):
+            for path in folder.glob("*.npz"):
+                name = episodes.parse_name(path.name)
+                if name and name.index >= first:
+                    path.unlink()
+
     def _warn(self, problem: str) -> None:
         if not self._warned:
             self._warned = True
@@ -159,6 +170,9 @@ class Nowhere:
         """Does nothing."""
 
     def remove(self, name: str) -> None:
+        """Does nothing."""
+
+    def discard(self, first: int) -> None:
         """Does nothing."""
 
     def flush(self) -> None:
