@@ -218,8 +218,8 @@ class Stream:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restores a state, after that of the replay.
 
-        A row whose episode is gone begins a new window, with a warning; a batch
-        chosen ahead that needs such an episode is chosen again.
+        A row whose episode is gone begins a new window, with a warning; if a batch
+        chosen ahead cannot be had again, all rows do, as they were to go on behind it.
         """
         if len(state["rows"]) != len(self._rows):
             raise ValueError(
@@ -229,20 +229,23 @@ class Stream:
         self._cancel()
         self._rng.bit_generator.state = state["rng"]
         self._rows = [self._resolve(saved) for saved in state["rows"]]
-        if self._prefetch and state["plan"]:
+        if state["plan"]:
             choice = [[self._resolve(saved) for saved in row] for row in state["plan"]]
             complete = all(window for row in choice for window in row)
             length = sum(window.stop - window.start for window in choice[0] if window)
-            if complete and length == self._length:
+            if self._prefetch and complete and length == self._length:
                 self._start(choice)
+            else:
+                self._rows = [None] * len(self._rows)
 
     def check_valid(self) -> None:
         """Raises AssertionError if a window leaves its episode, or a row its length."""
         for window in self._rows:
-            assert window is None or not window.fresh, f"{window} is a rest"
+            fresh = window is not None and window.fresh
+            assert not fresh, f"a rest from {window.start} on begins a window"
         for row in self._choice or ():
             length = sum(window.stop - window.start for window in row)
-            assert length == self._length, f"{row} has {length}, not {self._length}"
+            assert length == self._length, f"a row of {length}, not {self._length}"
         for window in self._windows():
             total = window.episode.total
             inside = 0 <= window.start < window.stop <= total

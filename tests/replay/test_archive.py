@@ -194,6 +194,17 @@ def test_episodes_after_the_state_are_dropped_and_lost_ones_reported(tmp_path):
     again.close()
 
 
+def test_all_rows_begin_anew_if_the_batch_chosen_ahead_is_lost():
+    target = replays.make()
+    replays.fill(target, [20, 20])
+    ahead, plain = target.stream(4, 3, prefetch=True), target.stream(4, 3)
+    for _ in range(5):
+        ahead.next()
+    plain.set_state(ahead.get_state())  # else the rows went on behind that batch
+    assert plain.next()["is_first"][:, 0].all()
+    target.close()
+
+
 def test_a_state_is_refused_that_cannot_belong_to_the_replay(tmp_path):
     target = replays.make(tmp_path)
     replays.fill(target, [9])

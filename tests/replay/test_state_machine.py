@@ -7,17 +7,24 @@ import pathlib
 import tempfile
 
 import numpy as np
+import pytest
 import replays
 from hypothesis import HealthCheck, Phase, settings, stateful
 from hypothesis import strategies as st
 
 from common.replay import store
+from common.replay.strategies import retention, sampling
 
 CAPACITY, MINLEN, ROWS, LENGTH = 30, 3, 2, 5
 SPACING = 1000  # between the first counts of two episodes
 
-WORKERS = TASKS = st.integers(0, 2)
+TASKS = st.integers(0, 2)
 STEPS = st.integers(1, 20) | st.just(CAPACITY + 5)
+ACTIONS = st.lists(  # worker, task, steps of an episode, steps now, batches drawn then
+    st.tuples(st.integers(0, 2), TASKS, STEPS, st.integers(1, 60), st.integers(0, 2)),
+    min_size=1,
+    max_size=6,
+)
 
 
 class Twin:
@@ -99,22 +106,30 @@ def look_at(target):
 class Machine(stateful.RuleBasedStateMachine):
     """Runs through steps, draws, snapshots, deaths and resumes."""
 
-    def __init__(self, keep, draw):
+    def __init__(self, keep, draws):
         super().__init__()
-        self.strategies = {"keep": keep, "draw": draw}
+        self.keep, self.draws = keep, draws
         self.folder = tempfile.TemporaryDirectory()
         self.path = pathlib.Path(self.folder.name)
         self.twin, self.saved = Twin(), []
 
-    @stateful.initialize(options=st.tuples(*[st.booleans()] * 3))
-    def begin(self, options):
-        self.ongoing, self.prefetch, self.keep_evicted = options
+    @stateful.initialize(
+        draw=st.sampled_from(list(sampling.SAMPLING)),
+        ongoing=st.sampled_from([False, False, False, True]),
+        prefetch=st.booleans(),
+        keep_evicted=st.booleans(),
+    )
+    def begin(self, draw, ongoing, prefetch, keep_evicted):
+        self.draws.add(draw)
+        self.pair = self.keep, draw
+        self.ongoing, self.prefetch = ongoing, prefetch
+        self.keep_evicted = keep_evicted
         self.open()
 
     def open(self):
         self.target = replays.make(
             self.path,
-            **self.strategies,
+            *self.pair,
             **{"capacity": CAPACITY, "minlen": MINLEN, "maxlen": 10},
             ongoing=self.ongoing,
             keep_evicted=self.keep_evicted,
@@ -129,9 +144,12 @@ class Machine(stateful.RuleBasedStateMachine):
 
     # What a run does.
 
-    @stateful.rule(worker=WORKERS, task=TASKS, steps=STEPS, count=st.integers(1, 80))
-    def add(self, worker, task, steps, count):
-        self.do("_add", worker, task, steps, count)
+    @stateful.rule(actions=ACTIONS)
+    def go_on(self, actions):
+        for worker, task, steps, count, batches in actions:
+            self.do("_add", worker, task, steps, count)
+            if replays.held(self.target):
+                self.do("_draw", batches)
 
     def _add(self, worker, task, steps, count):
         indices = []
@@ -139,11 +157,6 @@ class Machine(stateful.RuleBasedStateMachine):
             transition, number = self.twin.step(worker, task, steps)
             indices.append(self.target.add_step(transition, worker, number))
         return indices
-
-    @stateful.rule(count=st.integers(1, 4))
-    @stateful.precondition(lambda self: replays.held(self.target))
-    def draw(self, count):
-        self.do("_draw", count)
 
     def _draw(self, count):
         batches = [self.stream.next() for _ in range(count)]
@@ -178,10 +191,14 @@ class Machine(stateful.RuleBasedStateMachine):
         snapshot = self.saved[-1 if closed or last else 0]
         self.target.close() if closed else self.die()
         self.open()
+        if replays.held(self.target):
+            self.target.stream(1, LENGTH).next()  # leaves no trace
         self.target.set_state(snapshot.state["replay"])
         self.stream.set_state(snapshot.state["stream"])
         self.twin = copy.deepcopy(snapshot.twin)
-        assert look_at(self.target) == snapshot.seen
+        again = Snapshot(self.target, self.stream, self.twin)
+        assert again.seen == snapshot.seen
+        assert again.state == snapshot.state or self.ongoing
         for worker, (task, _, number) in self.twin.under_way.items():
             for transition in self.twin.begun[number]:  # as a driver does
                 self.target.add_step(transition, worker, task)
@@ -194,10 +211,20 @@ class Machine(stateful.RuleBasedStateMachine):
             snapshot.journal = []
         self.saved = [snapshot]
 
+    @stateful.rule(actions=ACTIONS, closed=st.booleans())
+    def resume_after_some_actions(self, actions, closed):
+        self.go_on(actions)
+        self.snapshot()
+        self.go_on(actions[::-1])
+        self.resume(closed, last=True)
+
     @stateful.rule()
     def open_again(self):
         """Without a state."""
         self.target.close()
+        held = {episode.name for episode in replays.held(self.target).values()}
+        needed = held.union(*(snapshot.needed for snapshot in self.saved[-1:]))
+        assert set(replays.names(self.path)) == needed
         self.open()
         folders = [self.path, self.path / store.EVICTED]
         there = {index for folder in folders for index in replays.numbers(folder)}
@@ -231,14 +258,16 @@ class Machine(stateful.RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-def test_a_replay_stays_valid_and_resumable_whatever_a_run_does():
-    for keep, draw in replays.PAIRS:
-        stateful.run_state_machine_as_test(
-            functools.partial(Machine, keep, draw),
-            settings=settings(
-                max_examples=5,
-                stateful_step_count=25,
-                phases=[Phase.generate],  # a failure is told at once, not minimised
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
+@pytest.mark.parametrize("keep", list(retention.RETENTION))
+def test_a_replay_stays_valid_and_resumable_whatever_a_run_does(keep):
+    draws = set()
+    stateful.run_state_machine_as_test(
+        functools.partial(Machine, keep, draws),
+        settings=settings(
+            max_examples=8,
+            stateful_step_count=20,
+            phases=[Phase.generate],  # a failure is told at once, not minimised
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    assert draws == set(sampling.SAMPLING)
