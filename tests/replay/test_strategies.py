@@ -61,6 +61,8 @@ SETTINGS = {
         "sampling": "uniform",
         "recent_prob": 0.25,
         "uncertainty_recalculation": 7,
+        "retention_args": "",
+        "sampling_args": "",
         "coverage": {
             "filters": 3,
             "kernel_size": 4,
@@ -98,17 +100,9 @@ def own(tmp_path, monkeypatch):
 
 
 def configure(**settings):
+    """A configuration with these keys changed, `__` for a dot."""
     return config_lib.Config(SETTINGS).update(
         {key.replace("__", "."): value for key, value in settings.items()}
-    )
-
-
-def with_args(**settings):
-    """A configuration whose replay has the keys for options too."""
-    args = {"retention_args": "", "sampling_args": ""}
-    full = {**SETTINGS, "replay": {**SETTINGS["replay"], **args}}
-    return config_lib.Config(full).update(
-        {f"replay.{k}": settings[k] for k in settings}
     )
 
 
@@ -134,7 +128,10 @@ def test_a_strategy_by_configuration_acts_as_one_that_is_made_by_hand():
         ),
         (
             strategies.make_sampling(
-                with_args(sampling="recent", sampling_args='{"recent_prob": 1.0}'),
+                configure(
+                    replay__sampling="recent",
+                    replay__sampling_args='{"recent_prob": 1.0}',
+                ),
                 agent,
             ),
             sampling.Recent(3, recent_prob=1.0),
@@ -156,11 +153,11 @@ def test_a_strategy_by_configuration_acts_as_one_that_is_made_by_hand():
 
 
 def test_own_strategies_with_options_rule_a_replay(own, tmp_path):
-    config = with_args(
-        retention=f"{own}:Rewarding",
-        retention_args='{"sign": -1}',
-        sampling=f"{own}:Newest",
-        sampling_args='{"count": 2}',
+    config = configure(
+        replay__retention=f"{own}:Rewarding",
+        replay__retention_args='{"sign": -1}',
+        replay__sampling=f"{own}:Newest",
+        replay__sampling_args='{"count": 2}',
     )
 
     def open_replay():
@@ -194,7 +191,9 @@ def test_own_strategies_with_options_rule_a_replay(own, tmp_path):
 
 
 def test_a_class_that_takes_any_options_gets_them(own):
-    config = with_args(retention=f"{own}:Anything", retention_args='{"a": [1]}')
+    config = configure(
+        replay__retention=f"{own}:Anything", replay__retention_args='{"a": [1]}'
+    )
     assert strategies.make_retention(config, Agent()).options == {"a": [1]}
 
 
@@ -213,7 +212,7 @@ def test_what_cannot_be_made_is_named_with_the_way_out(own):
         ),
     ):
         with pytest.raises(config_lib.ConfigError, match=message):
-            config = with_args(**settings)
+            config = configure(**{f"replay__{key}": v for key, v in settings.items()})
             strategies.make_retention(config, Agent())
             strategies.make_sampling(config, Agent())
 

@@ -43,16 +43,16 @@ class Retention:
     """Which episodes stay: keeps those held ranked, the lowest leaves first.
 
     Here the rank is the age. A strategy of your own gives another `rank`, or chooses in
-    `evict`; with `--replay.retention own:Rewarding --replay.retention_args '{"power":
-    2}'` this class rules a run:
+    `evict`; with `--replay.retention own:Rewarding --replay.retention_args '{"noise":
+    0.1}'` this class rules a run:
 
         class Rewarding(strategies.Retention):
-            def __init__(self, seed=0, *, power=1.0):
+            def __init__(self, seed=0, *, noise=0.0):
                 super().__init__(seed)
-                self._power = power
+                self._noise = noise
 
             def rank(self, episode):
-                return episode.reward**self._power + 1e-6 * self.rng.random()
+                return episode.reward + self._noise * self.rng.random()
 
     The order of calls:
 
