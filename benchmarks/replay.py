@@ -37,7 +37,8 @@ import numpy as np
 
 from common import replay
 from common.envs.suites import minigrid, minihack
-from common.replay import episodes, retention, sampling, streams
+from common.replay import episodes, streams
+from common.replay.strategies import retention, sampling
 
 BATCH, LENGTH = 16, 50
 MINLEN, MAXLEN = 5, 50
@@ -166,8 +167,8 @@ def make(pair: str, folder: pathlib.Path, capacity: int) -> replay.Replay:
         minlen=MINLEN,
         maxlen=MAXLEN,
         prioritize_ends=True,
-        retention=retention.make(keep, **keeps),
-        sampling=sampling.make(draw, **draws),
+        retention=retention.RETENTION[keep](**keeps),
+        sampling=sampling.SAMPLING[draw](**draws),
         seed=0,
     )
 

@@ -12,7 +12,8 @@ import pathlib
 
 import numpy as np
 
-from common.replay import contents, episodes, retention, sampling
+from common.replay import contents, episodes
+from common.replay.strategies import retention, sampling
 
 STRATEGIES = ("fifo", "random_replacement", "reservoir")
 
@@ -25,8 +26,8 @@ def simulate(
     Returns:
       Steps so far [P] and shares of held steps [P, tasks] at `points` points a task.
     """
-    held = contents.Holding(
-        capacity, retention.make(keep, seed), sampling.make("uniform")
+    held = contents.Contents(
+        capacity, retention.RETENTION[keep](seed), sampling.Uniform()
     )
     times, shares, done = [], [], 0
     for task, budget in enumerate(steps):

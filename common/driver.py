@@ -46,7 +46,7 @@ class Driver:
         self._step_fns = [_asynchronous(env, "step") for env in envs]
         self._zero_action = np.zeros(envs[0].act_spec.size, np.float32)
         self._last: list[Transition | None] = [None] * len(envs)
-        self._tallies = [_Tally() for _ in envs]
+        self._sums = [_Sums() for _ in envs]
         self._starts: list[Any] = [{} for _ in envs]  # states when episodes began
         self._actions: list[list[np.ndarray]] = [[] for _ in envs]  # since then
         self.policy_state: Any = None
@@ -171,12 +171,25 @@ class Driver:
                     action = np.array(action, np.float32)
                     self._take_in(self._step_fns[index](action)(), action, index)
 
+    def check_valid(self) -> None:
+        """Raises AssertionError unless each episode is as long as its actions."""
+        for index, tran in enumerate(self._last):
+            if tran is None:
+                continue
+            steps, actions = self._sums[index].steps, self._actions[index]
+            where = f"environment {index}, episode {self.episodes[index]}"
+            assert self.episodes[index] > 0, f"{where} has begun but does not count"
+            assert steps == len(actions), f"{where}: {steps} steps, {len(actions)} acts"
+            assert bool(tran["is_first"]) == (not steps), f"{where}: {steps} steps"
+            shape = self._zero_action.shape
+            assert tran["action"].shape == shape, f"{where}: {tran['action']}"
+
     def _take_in(self, tran: Transition, action: np.ndarray, index: int) -> None:
         """Puts the result of a step in place and tells of it."""
         tran["action"] = action
         self._last[index] = tran
         self._actions[index].append(action)
-        self._tallies[index].add(tran)
+        self._sums[index].add(tran)
         self._tell_step(tran, index)
 
     def _begin(self, ended: Sequence[int]) -> None:
@@ -191,7 +204,7 @@ class Driver:
             tran["action"] = self._zero_action.copy()
             self.episodes[index] += 1
             self._last[index] = tran
-            self._tallies[index] = _Tally()
+            self._sums[index] = _Sums()
             self._tell_step(tran, index)
 
     def _tell_step(self, tran: Transition, index: int) -> None:
@@ -200,19 +213,23 @@ class Driver:
             listener(shown, index)
 
     def _tell_episode(self, index: int) -> None:
-        summary = self._tallies[index].summary()
+        summary = self._sums[index].summary()
         summary["worker"] = index
         for listener in self._episode_listeners:
             listener(summary, index)
 
 
-class _Tally:
+class _Sums:
     """Sums up the steps of one episode."""
 
     def __init__(self):
         self._rewards: list[float] = []
         self._logs: dict[str, list[np.ndarray]] = {}
         self._is_terminal = False
+
+    @property
+    def steps(self) -> int:
+        return len(self._rewards)
 
     def add(self, tran: Transition) -> None:
         self._rewards.append(float(tran["reward"]))

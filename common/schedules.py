@@ -1,46 +1,12 @@
 """When something happens and how a number changes, as functions of the step count.
 
-Nothing here knows where a step count comes from, and nothing imports TensorFlow: a
-`Schedule` computes on Python numbers and, given `minimum=tf.minimum`, on tensors.
+Nothing here knows where a step count comes from.
 """
 
 import functools
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-
-class Counter:
-    """A whole number that only grows: steps, episodes, updates."""
-
-    def __init__(self, value: int = 0) -> None:
-        """Starts at `value`."""
-        self.value = int(value)
-
-    def __int__(self) -> int:
-        return self.value
-
-    __index__ = __int__
-
-    def __repr__(self) -> str:
-        return f"Counter({self.value})"
-
-    def increment(self, amount: int = 1) -> int:
-        """Adds `amount` (0 or more) and returns the new value."""
-        if amount < 0:
-            raise ValueError(f"A counter cannot go back: {amount} is below 0.")
-        self.value += int(amount)
-        return self.value
-
-    def get_state(self) -> dict[str, int]:
-        """What `set_state` needs to go on from here (JSON-able)."""
-        return {"value": self.value}
-
-    def set_state(self, state: dict[str, int]) -> None:
-        """Goes back to where `get_state` was called."""
-        self.value = int(state["value"])
 
 
 class Every:
@@ -119,26 +85,13 @@ class Schedule:
     kind: str
     numbers: tuple[float, ...]
 
-    def __call__(self, step: Any, minimum: Callable[[Any, Any], Any] = min) -> Any:
-        """Returns the value at `step` (0 or more).
-
-        Args:
-          step: a number; or a floating-point scalar tensor, if `minimum` takes tensors.
-          minimum: the smaller of two numbers: `min`, `np.minimum`, `tf.minimum`.
-
-        Returns:
-          A number, or a tensor of the type of `step`; a constant is always a float.
-        """
-        return _FUNCTIONS[self.kind](step, minimum, *self.numbers)
+    def __call__(self, step: float) -> float:
+        """Returns the value at `step` (0 or more)."""
+        return _FUNCTIONS[self.kind](step, *self.numbers)
 
     def __str__(self) -> str:
         numbers = ",".join(repr(number) for number in self.numbers)
         return numbers if self.kind == "constant" else f"{self.kind}({numbers})"
-
-
-def schedule(expression: str | float, step: float) -> float:
-    """The value of a schedule expression at `step`; see `parse` for the forms."""
-    return parse(expression)(step)
 
 
 @functools.lru_cache(maxsize=256)
@@ -183,27 +136,26 @@ def _bad(expression: str | float, reason: str) -> ValueError:
     )
 
 
-def _constant(step: Any, minimum: Callable, value: float) -> float:
-    del step, minimum
+def _constant(step: float, value: float) -> float:
+    del step
     return value
 
 
-def _linear(step: Any, minimum: Callable, a: float, b: float, d: float) -> Any:
-    mix = minimum(step / d, 1.0)
+def _linear(step: float, a: float, b: float, d: float) -> float:
+    mix = min(step / d, 1.0)
     return (1.0 - mix) * a + mix * b
 
 
-def _warmup(step: Any, minimum: Callable, w: float, v: float) -> Any:
-    return minimum(step / w, 1.0) * v
+def _warmup(step: float, w: float, v: float) -> float:
+    return min(step / w, 1.0) * v
 
 
-def _exp(step: Any, minimum: Callable, a: float, b: float, h: float) -> Any:
-    del minimum
+def _exp(step: float, a: float, b: float, h: float) -> float:
     return (a - b) * 0.5 ** (step / h) + b
 
 
-def _horizon(step: Any, minimum: Callable, a: float, b: float, d: float) -> Any:
-    return 1.0 - 1.0 / _linear(step, minimum, a, b, d)
+def _horizon(step: float, a: float, b: float, d: float) -> float:
+    return 1.0 - 1.0 / _linear(step, a, b, d)
 
 
 FORMS = {

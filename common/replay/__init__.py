@@ -1,11 +1,11 @@
 """The replay: whole episodes in memory and on disk, and batches drawn from them.
 
 An episode's life: `Replay.add_step` (`buffer`) takes in its transitions one by one, and
-`episodes` builds it; when it ends it arrives in `contents`, where a strategy of
-`retention` says who has to leave, one of `sampling` is told of it, and `counts` begins
-to count; `store` writes its file. `streams` draws it, cuts windows and lays them out as
-batches, until it is evicted. `layouts` has what a transition consists of, `footprint`
-predicts how large all becomes.
+`ongoing` builds it from `episodes`; when it ends it arrives in `contents`, where one of
+the `strategies` says who has to leave, the other is told of it, and `counts` begins to
+count; `archive` has `store` write its file, and keeps it as long as it is needed.
+`streams` draws it, cuts windows and lays them out as batches, until it is evicted.
+`layouts` has what a transition consists of, `footprint` predicts how large all becomes.
 """
 
 from common.replay.buffer import Replay

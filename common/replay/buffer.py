@@ -1,14 +1,13 @@
 """The replay: whole episodes in memory and on disk, and batches drawn from them.
 
-Two separate choices make it up: which episodes stay (`retention`) and which are drawn
-(`sampling`). Capacity counts environment steps; it is never exceeded by more than the
+Two separate choices make it up (`strategies`): which episodes stay, and which are
+drawn. Capacity counts environment steps; it is never exceeded by more than the
 newest episode. Windows and batches count transitions, the reset being one: a window
 has `min(total, maxlen) - randint(minlen)` of an episode's `total` transitions, at
-least `minlen`. Each idea has its own module: `episodes` (one episode), `holding` (what
-is held), `store` (the folder), `streams` (batches); here they come together.
+least `minlen`. Each idea has its own module: `ongoing` (what is under way), `contents`
+(what is held), `archive` (its files), `streams` (batches); here they come together.
 """
 
-import dataclasses
 import functools
 import pathlib
 import weakref
@@ -18,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from common.replay import (
+    archive,
     contents,
     episodes,
     layouts,
-    retention,
-    sampling,
-    store,
+    strategies,
     streams,
 )
+from common.replay import ongoing as ongoing_lib
 
 
 class Replay:
@@ -43,8 +42,8 @@ class Replay:
         minlen: int,
         maxlen: int,
         prioritize_ends: bool,
-        retention: retention.Retention,
-        sampling: sampling.Sampling,
+        retention: strategies.Retention,
+        sampling: strategies.Sampling,
         seed: int,
         keep_evicted: bool = False,
         ongoing: bool = False,
@@ -82,25 +81,18 @@ class Replay:
             )
         self._capacity = int(capacity)
         self._seed = int(seed)
-        self._keep_evicted = bool(keep_evicted)
-        self._ongoing = bool(ongoing)
+        self._draws_ongoing = bool(ongoing)
         self._specs = specs
-        self._holding = contents.Holding(self._capacity, retention, sampling)
         self._skipped = 0
-        self._layout: layouts.Layout | None = None
-        self._builders: dict[int, episodes.Builder] = {}  # by worker
-        self._snapshots: dict[int, episodes.Episode] = {}  # of unfinished, by worker
+        self._ongoing = ongoing_lib.Ongoing()
+        self._contents = contents.Contents(self._capacity, retention, sampling)
         self._cache = streams.Cache(int(cache_bytes))
         self._streams: weakref.WeakSet[streams.Stream] = weakref.WeakSet()
         self._streams_made = 0
-        self._opened: dict[
-            int, episodes.Episode
-        ] = {}  # found there, till the run goes on
-        self._folder: store.Folder | None = None
-        if directory is not None:
-            path = pathlib.Path(directory).expanduser()
-            self._folder = store.Folder(path, keep_evicted=self._keep_evicted)
-            self._open_folder(self._folder)
+        self._archive = archive.Archive(directory, keep_evicted=bool(keep_evicted))
+        self._layout = self._archive.open(self._cut.minlen, specs)
+        opened = list(self._archive.opened.values())
+        self._contents.take_over(opened, self._archive.evicted_names())
 
     def add_step(
         self, transition: Mapping[str, Any], worker: int = 0, task: int = 0
@@ -122,29 +114,24 @@ class Replay:
           ValueError: The transition has other keys, shapes or types than the others,
             or it neither begins an episode nor goes on with one of the same task.
         """
-        if transition["is_first"]:
-            if self._layout is None:
-                self._set_layout(layouts.Layout.of(transition), "The environment")
-            self._builders[worker] = episodes.Builder(self._layout, task)
-        builder = self._builders.get(worker)
-        if builder is None or builder.task != task:
-            under_way = "none" if builder is None else f"one of task {builder.task}"
-            raise ValueError(
-                f"Worker {worker} goes on with an episode of task {task}, but "
-                f"{under_way} is under way. Reset the environment first; the reset's "
-                "transition has is_first."
-            )
-        builder.append(transition)
-        self._snapshots.pop(worker, None)
-        if not transition["is_last"]:
-            return None
-        del self._builders[worker]
-        return self._finish(builder)
+        if self._layout is None and transition["is_first"]:
+            found = layouts.Layout.of(transition)
+            self._layout = layouts.expect(found, self._specs, "The environment")
+        ended = self._ongoing.append(transition, self._layout, worker, task)
+        return self._finish(ended) if ended else None
 
     def drop_ongoing(self) -> None:
         """Forgets the unfinished episodes (after a task switch or a restart)."""
-        self._builders.clear()
-        self._snapshots.clear()
+        self._ongoing.clear()
+
+    def on_task_change(self, finished: int, next: int) -> None:
+        """Tells the strategies that the training goes on with another task.
+
+        Args:
+          finished: Number of the task that has been trained on.
+          next: Number of the task that follows.
+        """
+        self._contents.on_task_change(finished, next)
 
     def stream(
         self, batch: int, length: int, *, prefetch: bool = False, counted: bool = True
@@ -189,25 +176,22 @@ class Replay:
         `skipped_episodes`: finished, but too short. `unwritten_episodes`: held but not
         yet on the disk. `corrupt_files`: renamed when the folder was opened.
         """
-        return self._holding.stats() | {
-            "skipped_episodes": self._skipped,
-            "unwritten_episodes": self._folder.unwritten if self._folder else 0,
-            "corrupt_files": self._folder.corrupt if self._folder else 0,
-        }
+        skipped = {"skipped_episodes": self._skipped}
+        return self._contents.stats() | skipped | self._archive.stats()
 
     def shares(self, arrival: bool = False) -> dict[str, int]:
         """`er_steps_{k}`: steps of task k held; `drawn_task_{k}`: windows drawn of it.
 
         Args:
           arrival: Adds the windows drawn by the number of their episode, from the first
-            that arrived to the newest; see `tally.Tally.by_arrival`.
+            that arrived to the newest; see `counts.Counts.by_arrival`.
         """
-        return self._holding.shares(arrival)
+        return self._contents.shares(arrival)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the held episodes in memory, without the cache."""
-        return sum(episode.nbytes for episode in self._holding.episodes.values())
+        return sum(episode.nbytes for episode in self._contents.episodes.values())
 
     def get_state(self) -> dict[str, Any]:
         """JSON-able state: what is held and all counters and generators.
@@ -215,12 +199,8 @@ class Replay:
         Waits until all files are written. Unfinished episodes are no part of it.
         Streams have a state of their own, to be taken at the same time.
         """
-        state = self._holding.get_state()
-        in_use = sorted(self._in_use())
-        if self._folder:
-            self._folder.flush()
-            self._folder.pin({*state["held"], *in_use})
-            self._folder.tidy(in_use)
+        state, in_use = self._contents.get_state(), sorted(self._in_use())
+        self._archive.save(state["held"], in_use)
         return state | {"in_use": in_use, "skipped_episodes": self._skipped}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -236,19 +216,14 @@ class Replay:
         """
         self.drop_ongoing()
         self._cache.clear()
-        self._holding.set_state(state, self._opened.values())
+        self._contents.set_state(state, self._archive.opened.values())
         self._skipped = state["skipped_episodes"]
-        if not self._folder:
-            return
-        self._folder.pin({*state["held"], *state["in_use"]})
-        for index in [i for i in self._opened if i >= self._holding.next_index]:
-            self._folder.remove(self._opened.pop(index).name)
-        self._folder.flush()
+        needed = {*state["held"], *state["in_use"]}
+        self._archive.restore(needed, self._contents.next_index)
 
     def flush(self) -> None:
         """Waits until all files are written."""
-        if self._folder:
-            self._folder.flush()
+        self._archive.flush()
 
     def close(self) -> None:
         """Writes what is left to write and ends all threads.
@@ -257,99 +232,50 @@ class Replay:
         """
         for stream in self._streams:
             stream.close()
-        if self._folder:
-            self._settle(self._folder)
-            self._folder.close()
+        self._archive.close(self._contents.episodes)
 
-    def _finish(self, builder: episodes.Builder) -> int | None:
-        if builder.total - 1 < self._cut.minlen:
+    def check_valid(self) -> None:
+        """Raises AssertionError unless what is held, drawn and on the disk agree.
+
+        For tests: it waits until all files are written.
+        """
+        held, in_use = self._contents.episodes.values(), self._in_use()
+        for episode in held:
+            assert episode.layout == self._layout, f"{episode.name}: {episode.layout}"
+            assert episode.steps >= self._cut.minlen, f"{episode.name} is too short"
+        self._contents.check_valid()
+        self._ongoing.check_valid()
+        self._cache.check_valid()
+        for stream in self._streams:
+            stream.check_valid()
+        self._archive.check_valid([episode.name for episode in held], in_use)
+
+    def _finish(self, ended: episodes.Builder) -> int | None:
+        if ended.total - 1 < self._cut.minlen:
             self._skipped += 1
             return None
-        episode = builder.build(self._holding.next_index)
-        left = self._holding.arrive(episode)
-        held = episode.index in self._holding.episodes
-        if self._folder:
-            self._settle(self._folder)
-            for gone in left:
-                if gone is not episode:
-                    self._folder.retire(gone.name)
-            self._folder.tidy(self._in_use())  # before writing: it may make room
-            if held or self._keep_evicted:
-                self._folder.write(episode)
-            if self._keep_evicted and not held:
-                self._folder.remove(episode.name)
-        return episode.index if held else None
-
-    def _settle(self, folder: store.Folder) -> None:
-        """Lets the files go that were found on opening but are not held.
-
-        Not before the run goes on, for a state that is restored may hold them.
-        """
-        for index, episode in self._opened.items():
-            if index not in self._holding.episodes:
-                folder.retire(episode.name)
-        self._opened.clear()
+        episode = ended.build(self._contents.next_index)
+        left = self._contents.arrive(episode)
+        held = self._contents.episodes
+        self._archive.arrive(episode, left, held, self._in_use())
+        return episode.index if episode.index in held else None
 
     def _in_use(self) -> set[str]:
         """File names of the episodes that batches under way need."""
         return {e.name for stream in self._streams for e in stream.uses()}
 
     def _find(self, index: int) -> episodes.Episode | None:
-        return self._holding.episodes.get(index) or self._opened.get(index)
+        return self._contents.episodes.get(index) or self._archive.opened.get(index)
 
     def _draw(self, rng: np.random.Generator, counted: bool = True) -> streams.Window:
         """Draws an episode, and a window of it."""
-        unfinished = self._unfinished() if self._ongoing else []
-        if not self._holding.episodes and not unfinished:
+        unfinished = []
+        if self._draws_ongoing:
+            unfinished = self._ongoing.so_far(self._cut.minlen)
+        if not self._contents.episodes and not unfinished:
             raise LookupError(
                 f"The replay holds no episode of at least {self._cut.minlen} steps "
                 f"(replay.minlen) yet; {self._skipped} were shorter. Collect more "
                 "before the first update (prefill), or lower replay.minlen."
             )
-        return self._cut(self._holding.draw(unfinished, counted), rng)
-
-    def _unfinished(self) -> list[episodes.Episode]:
-        for worker, builder in self._builders.items():
-            if worker not in self._snapshots and builder.total > self._cut.minlen:
-                self._snapshots[worker] = builder.build()
-        return [self._snapshots[worker] for worker in sorted(self._snapshots)]
-
-    def _set_layout(self, layout: layouts.Layout, source: str) -> None:
-        """Fixes keys and shapes; ValueError if they are not the expected ones."""
-        if self._specs is not None:
-            expected = {
-                key: layouts.Field(tuple(spec.shape), np.dtype(spec.dtype))
-                for key, spec in sorted(self._specs.items())
-            }
-            if layout.observation != expected:
-                _refuse(source, layout.observation, expected)
-        self._layout = layout
-
-    def _open_folder(self, folder: store.Folder) -> None:
-        """Takes in the folder as if its episodes had just arrived, in their order."""
-        for episode in folder.load():
-            source = f"The file {episode.name}"
-            if self._layout is None:
-                self._set_layout(episode.layout, source)
-            if episode.layout != self._layout:
-                _refuse(source, episode.layout.fields, self._layout.fields)
-            if episode.steps < self._cut.minlen:
-                raise ValueError(
-                    f"{source} has fewer steps than replay.minlen, "
-                    f"{self._cut.minlen}; lower it or choose another folder."
-                )
-            shared = dataclasses.replace(episode, layout=self._layout)
-            self._opened[episode.index] = shared
-        self._holding.take_over(list(self._opened.values()), folder.evicted_names())
-
-
-def _refuse(
-    source: str,
-    found: Mapping[str, layouts.Field],
-    expected: Mapping[str, layouts.Field],
-) -> None:
-    raise ValueError(
-        f"{source} has [{layouts.describe(found)}], but this replay expects "
-        f"[{layouts.describe(expected)}]. Choose another logdir, or the same "
-        "observation and action sizes."
-    )
+        return self._cut(self._contents.draw(unfinished, counted), rng)

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from common.replay import counts as counts_lib
-from common.replay import episodes, retention, sampling
+from common.replay import episodes, strategies
 
 
-class Holding:
+class Contents:
     """Episodes held together up to a capacity in steps.
 
     What is held and what left add up to all that ever arrived. An episode longer than
@@ -20,8 +20,8 @@ class Holding:
     def __init__(
         self,
         capacity: int,
-        retention: retention.Retention,
-        sampling: sampling.Sampling,
+        retention: strategies.Retention,
+        sampling: strategies.Sampling,
     ) -> None:
         """Starts empty; the strategies must be new."""
         self.episodes: dict[int, episodes.Episode] = {}  # by index
@@ -32,7 +32,7 @@ class Holding:
         self._steps = 0
         self._tasks: collections.Counter[int] = collections.Counter()
         self._task_steps: collections.Counter[int] = collections.Counter()
-        self._drawn = counts_lib.Tally()
+        self._drawn = counts_lib.Counts()
         self._total_episodes = 0
         self._total_steps = 0
 
@@ -56,6 +56,7 @@ class Holding:
         self.next_index = max({*held, *(name.index for name in others)}, default=-1) + 1
         self._total_episodes = len(loaded) + len(others)
         self._total_steps = sum(item.steps for item in [*loaded, *others])
+        self._tasks.update({name.task: 0 for name in others})
         self._retention.recall(held, set(range(self.next_index)) - held)
         for episode in loaded:
             self._admit(episode)
@@ -69,6 +70,11 @@ class Holding:
             index = episode.index if episode.index >= 0 else self.next_index
             self._drawn.add(episode.task, index)
         return episode
+
+    def on_task_change(self, finished: int, next: int) -> None:
+        """Tells both strategies of it."""
+        self._retention.on_task_change(finished, next)
+        self._sampling.on_task_change(finished, next)
 
     def stats(self) -> dict[str, int]:
         """The counters that `Replay.stats` describes."""
@@ -131,6 +137,30 @@ class Holding:
         self._total_steps = state["total_steps"]
         if "drawn" in state:  # not in those of older versions
             self._drawn.set_state(state["drawn"])
+
+    def check_valid(self) -> None:
+        """Raises AssertionError unless all counters are those of the episodes held."""
+        held = self.episodes
+        steps, tasks, task_steps = 0, collections.Counter(), collections.Counter()
+        for index, episode in held.items():
+            assert index == episode.index, f"{episode.name} is held as {index}"
+            steps += episode.steps
+            tasks[episode.task] += 1
+            task_steps[episode.task] += episode.steps
+        assert self._steps == steps, f"{self._steps} counted, {steps} steps held"
+        assert self._tasks == tasks, f"{self._tasks} counted, {tasks} episodes held"
+        assert self._task_steps == task_steps, f"{self._task_steps}, not {task_steps}"
+        assert steps <= self._capacity or len(held) == 1, (
+            f"{steps} steps in {len(held)} episodes, the capacity is {self._capacity}"
+        )
+        assert len(held) <= self._total_episodes <= self.next_index, (
+            f"{len(held)} held of {self._total_episodes}, then {self.next_index}"
+        )
+        assert steps <= self._total_steps, f"{steps} held of {self._total_steps} steps"
+        assert max(held, default=-1) < self.next_index, f"{held} < {self.next_index}"
+        self._retention.check_valid(held)
+        self._sampling.check_valid(held)
+        self._drawn.check_valid()
 
     def _admit(self, episode: episodes.Episode) -> list[episodes.Episode]:
         """Holds a newcomer as far as it is let in; returns what leaves."""

@@ -7,7 +7,7 @@ from typing import Any
 BINS = 32  # at most; when they are full, each two become one
 
 
-class Tally:
+class Counts:
     """Windows drawn since the beginning of the run.
 
     By time of arrival they are counted in bins of equal width over the numbers of the
@@ -48,6 +48,13 @@ class Tally:
         """
         bins = {f"drawn_bin_{i}": count for i, count in enumerate(self._bins)}
         return {"drawn_width": self._width, **bins}
+
+    def check_valid(self) -> None:
+        """Raises AssertionError unless both counts are of the same windows."""
+        windows = sum(self._tasks.values())
+        assert sum(self._bins) == windows, f"{self._bins} of {windows} windows"
+        assert 1 <= len(self._bins) <= BINS, f"{len(self._bins)} bins"
+        assert self._width & (self._width - 1) == 0, f"a width of {self._width}"
 
     def get_state(self) -> dict[str, Any]:
         """JSON-able state."""

@@ -1,8 +1,8 @@
-"""One episode: compressed blocks in memory, one `.npz` file on disk.
+"""One episode: compressed chunks in memory, one `.npz` file on disk.
 
 An episode of n steps has n + 1 transitions, its reset being the first. `steps` counts
-steps, `total` transitions. In memory the transitions lie in blocks of `BLOCK`, so that
-reading a part decodes only the blocks it touches.
+steps, `total` transitions. In memory the transitions lie in chunks of `CHUNK`, so that
+reading a part decodes only the chunks it touches.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ import numpy as np
 
 from common.replay import layouts
 
-BLOCK = 16  # transitions that are compressed together
+CHUNK = 16  # transitions that are compressed together
 
 _NAME = re.compile(r"(\d{6,})-task(\d+)-len(\d{4,})\.npz")
 _HEADER_LOCK = threading.Lock()
@@ -44,7 +44,7 @@ class Episode:
       total: Number of transitions.
       reward: Sum of its rewards.
       layout: Keys, shapes and dtypes.
-      blocks: Compressed blocks of `BLOCK` transitions, the last one may be shorter.
+      chunks: Compressed chunks of `CHUNK` transitions, the last one may be shorter.
       extras: Small arrays about the episode that go to its file too, for example
         the embedding that coverage retention computes when it arrives.
     """
@@ -54,7 +54,7 @@ class Episode:
     total: int
     reward: float
     layout: layouts.Layout
-    blocks: tuple[bytes, ...]
+    chunks: tuple[bytes, ...]
     extras: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
@@ -71,21 +71,21 @@ class Episode:
     def nbytes(self) -> int:
         """Compressed size in memory, in bytes."""
         extras = sum(array.nbytes for array in self.extras.values())
-        return sum(map(len, self.blocks)) + extras
+        return sum(map(len, self.chunks)) + extras
 
-    def block(self, number: int) -> dict[str, np.ndarray]:
-        """Transitions `number * BLOCK` and following, decoded (read-only arrays)."""
-        return self.layout.unpack(self.blocks[number])
+    def chunk(self, number: int) -> dict[str, np.ndarray]:
+        """Transitions `number * CHUNK` and following, decoded (read-only arrays)."""
+        return self.layout.unpack(self.chunks[number])
 
     def parts(self, key: str) -> Iterator[np.ndarray]:
-        """One key of block after block, decoded to arrays of up to `BLOCK` rows."""
-        return (self.layout.unpack_key(block, key) for block in self.blocks)
+        """One key of chunk after chunk, decoded to arrays of up to `CHUNK` rows."""
+        return (self.layout.unpack_key(chunk, key) for chunk in self.chunks)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """All transitions, decoded to arrays [total, ...]."""
-        blocks = [self.layout.unpack(block) for block in self.blocks]
+        chunks = [self.layout.unpack(chunk) for chunk in self.chunks]
         return {
-            key: np.concatenate([block[key] for block in blocks])
+            key: np.concatenate([chunk[key] for chunk in chunks])
             for key in self.layout.fields
         }
 
@@ -100,16 +100,16 @@ def from_arrays(
 ) -> Episode:
     """Compresses arrays [total, ...] of every key of the layout to an episode."""
     total = len(arrays["reward"])
-    blocks = tuple(
-        layout.pack({k: arrays[k][start : start + BLOCK] for k in layout.fields})
-        for start in range(0, total, BLOCK)
+    chunks = tuple(
+        layout.pack({k: arrays[k][start : start + CHUNK] for k in layout.fields})
+        for start in range(0, total, CHUNK)
     )
     reward = sum(arrays["reward"].tolist())  # in the order in which Builder adds
-    return Episode(index, task, total, reward, layout, blocks, dict(extras or {}))
+    return Episode(index, task, total, reward, layout, chunks, dict(extras or {}))
 
 
 class Builder:
-    """Collects the transitions of one episode, compressing each block once full."""
+    """Collects the transitions of one episode, compressing each chunk once full."""
 
     def __init__(self, layout: layouts.Layout, task: int) -> None:
         """Starts an empty episode of the given task."""
@@ -117,13 +117,13 @@ class Builder:
         self.total = 0  # transitions so far
         self._layout = layout
         self._keys = set(layout.fields)
-        self._buffer = layout.empty(BLOCK)
-        self._blocks: list[bytes] = []
+        self._buffer = layout.empty(CHUNK)
+        self._chunks: list[bytes] = []
         self._reward = 0.0
 
     def append(self, transition: Mapping[str, Any]) -> None:
         """Adds a copy of one transition; ValueError if it does not fit the layout."""
-        position = self.total % BLOCK
+        position = self.total % CHUNK
         if {k for k in transition if not k.startswith(layouts.LOG)} != self._keys:
             self._refuse(transition)
         for key, (shape, dtype) in self._layout.fields.items():
@@ -134,8 +134,8 @@ class Builder:
             self._buffer[key][position] = value
         self._reward += float(self._buffer["reward"][position])
         self.total += 1
-        if position == BLOCK - 1:
-            self._blocks.append(self._layout.pack(self._buffer))
+        if position == CHUNK - 1:
+            self._chunks.append(self._layout.pack(self._buffer))
 
     def _refuse(self, transition: Mapping[str, Any]) -> None:
         found = layouts.Layout.of(transition)
@@ -147,13 +147,13 @@ class Builder:
 
     def build(self, index: int = -1) -> Episode:
         """The episode so far; the builder can go on afterwards."""
-        blocks, rest = list(self._blocks), self.total % BLOCK
+        chunks, rest = list(self._chunks), self.total % CHUNK
         if rest:
-            blocks.append(
+            chunks.append(
                 self._layout.pack({k: v[:rest] for k, v in self._buffer.items()})
             )
         return Episode(
-            index, self.task, self.total, self._reward, self._layout, tuple(blocks)
+            index, self.task, self.total, self._reward, self._layout, tuple(chunks)
         )
 
 

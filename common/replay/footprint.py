@@ -2,7 +2,7 @@
 
 Images of grid worlds compress well, and alike: 64x64x3 episodes of MiniGrid and
 MiniHack took 56 to 146 bytes a frame in memory and 150 to 186 on disk (zstandard level
-3 in blocks of 16, zip level 6), which is 1/84 of their size or less in memory and 1/66
+3 in chunks of 16, zip level 6), which is 1/84 of their size or less in memory and 1/66
 on disk. Other images may need up to their full size, so both figures are given.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 MEMORY_RATIO = 64  # bytes of grid-world images for each byte in memory, cautiously
 DISK_RATIO = 50  # ... for each byte on disk
-EPISODE_BYTES = 8  # for each step: objects, block headers, index
+EPISODE_BYTES = 8  # for each step: objects, chunk headers, index
 FLAGS_BYTES = 3 + 4  # is_first, is_last, is_terminal; reward
 
 

@@ -1,10 +1,10 @@
-"""How transitions lie in memory: keys, shapes and dtypes, and a compressed block.
+"""How transitions lie in memory: keys, shapes and dtypes, and a compressed chunk.
 
 A transition is a dict of arrays: observations, `action` (the one that led to it),
 `reward`, `is_first`, `is_last`, `is_terminal`.
 
-A block is one Zstandard frame that holds all keys of some transitions. Zstandard at
-level 3 was chosen by measurement on 64x64x3 MiniGrid episodes in blocks of 16: 56 bytes
+A chunk is one Zstandard frame that holds all keys of some transitions. Zstandard at
+level 3 was chosen by measurement on 64x64x3 MiniGrid episodes in chunks of 16: 56 bytes
 a frame (LZ4: 163, Blosc2: 65), 0.3 ms to encode and 0.5 ms to decode 100 frames (LZ4:
 0.2 and 0.6).
 """
@@ -59,10 +59,10 @@ def describe(fields: Mapping[str, Field]) -> str:
 
 
 class Layout:
-    """Keys, shapes and dtypes of a transition, and their place in a block.
+    """Keys, shapes and dtypes of a transition, and their place in a chunk.
 
-    Within a block the keys follow each other, larger items first so that each is
-    aligned, every key with all transitions of the block.
+    Within a chunk the keys follow each other, larger items first so that each is
+    aligned, every key with all transitions of the chunk.
     """
 
     def __init__(self, fields: Mapping[str, Field]) -> None:
@@ -113,7 +113,7 @@ class Layout:
         return describe(self.fields)
 
     @property
-    def observation(self) -> "dict[str, Field]":
+    def observation(self) -> dict[str, Field]:
         """The fields that are neither action, reward nor flag."""
         others = {*STANDARD, "action"}
         return {k: self.fields[k] for k in sorted(self.fields) if k not in others}
@@ -123,7 +123,7 @@ class Layout:
         return {k: np.empty((*lead, *f.shape), f.dtype) for k, f in self.fields.items()}
 
     def pack(self, arrays: Mapping[str, np.ndarray]) -> bytes:
-        """Compresses arrays [n, ...] of every key to one block."""
+        """Compresses arrays [n, ...] of every key to one chunk."""
         parts = (
             np.ascontiguousarray(arrays[key], field.dtype).tobytes()
             for key, field in self.fields.items()
@@ -131,14 +131,14 @@ class Layout:
         # Copied, for the library shortens its output without giving back the memory.
         return bytes(memoryview(_CODEC.compress(b"".join(parts))))
 
-    def unpack(self, block: bytes) -> dict[str, np.ndarray]:
-        """Decodes one block to read-only arrays [n, ...] of every key."""
-        data = _CODEC.decompress(block)
+    def unpack(self, chunk: bytes) -> dict[str, np.ndarray]:
+        """Decodes one chunk to read-only arrays [n, ...] of every key."""
+        data = _CODEC.decompress(chunk)
         return {key: self._cut(data, key) for key in self.fields}
 
-    def unpack_key(self, block: bytes, key: str) -> np.ndarray:
-        """Decodes one key of a block to a read-only array [n, ...]."""
-        return self._cut(_CODEC.decompress(block), key)
+    def unpack_key(self, chunk: bytes, key: str) -> np.ndarray:
+        """Decodes one key of a chunk to a read-only array [n, ...]."""
+        return self._cut(_CODEC.decompress(chunk), key)
 
     def _cut(self, data: bytes, key: str) -> np.ndarray:
         total, field = len(data) // self.step_bytes, self.fields[key]
@@ -146,3 +146,40 @@ class Layout:
             data, field.dtype, total * field.size, total * self._offsets[key]
         )
         return array.reshape((total, *field.shape))
+
+
+def expect(found: Layout, specs: Mapping[str, Any] | None, source: str) -> Layout:
+    """Returns a layout if its observation is as expected.
+
+    Args:
+      found: The layout.
+      specs: Expected observation, a `shape` and a `dtype` for each key; None takes any.
+      source: Where it was found, for the message.
+
+    Raises:
+      ValueError: It is another observation.
+    """
+    if specs is not None:
+        expected = {
+            key: Field(tuple(spec.shape), np.dtype(spec.dtype))
+            for key, spec in sorted(specs.items())
+        }
+        _compare(found.observation, expected, source)
+    return found
+
+
+def share(found: Layout, common: Layout, source: str) -> Layout:
+    """Returns the common layout if the found one is equal, else raises ValueError."""
+    _compare(found.fields, common.fields, source)
+    return common
+
+
+def _compare(
+    found: Mapping[str, Field], expected: Mapping[str, Field], source: str
+) -> None:
+    if found != expected:
+        raise ValueError(
+            f"{source} has [{describe(found)}], but this replay expects "
+            f"[{describe(expected)}]. Choose another logdir, or the same observation "
+            "and action sizes."
+        )

@@ -1,18 +1,16 @@
-"""The folder of episode files, written and tidied by one thread of its own."""
+"""The folder of episode files, read at once and written by one thread of its own."""
 
-import collections
 import concurrent.futures
 import os
 import pathlib
 import threading
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from common.replay import episodes
 
 QUEUE = 64  # jobs that may wait before the caller has to
 EVICTED = "evicted"  # subfolder for episodes that left, if they are to be kept
-STATES = 2  # saved states whose files stay, see Folder.pin
 
 
 class Folder:
@@ -20,11 +18,6 @@ class Folder:
 
     Jobs are done in order by one thread. An episode that cannot be written (disk
     full) stays in memory, with one warning, and is tried again with every later one.
-
-    A file is removed when its episode was retired and nothing needs it any more: no
-    batch row under way, and none of the last `STATES` saved states. So a run goes on
-    exactly from its newest snapshot, or from the one before it if the process died
-    while the newest was being written.
     """
 
     def __init__(self, directory: pathlib.Path, *, keep_evicted: bool = False) -> None:
@@ -36,8 +29,6 @@ class Folder:
         if keep_evicted:
             (directory / EVICTED).mkdir(exist_ok=True)
         self._unwritten: dict[str, episodes.Episode] = {}
-        self._retired: set[str] = set()  # names that left, file still there
-        self._pinned: collections.deque[frozenset[str]] = collections.deque()
         self._warned = False
         self._error: BaseException | None = None
         self._free = threading.BoundedSemaphore(QUEUE)
@@ -91,22 +82,9 @@ class Folder:
         """Deletes the file of that name soon, or moves it to the evicted ones."""
         self._submit(self._remove, name)
 
-    def retire(self, name: str) -> None:
-        """Marks a file to be removed as soon as nothing needs it."""
-        self._retired.add(name)
-
-    def pin(self, names: Collection[str]) -> None:
-        """Notes what a saved state needs; the state before the last is let go."""
-        self._pinned.append(frozenset(names))
-        while len(self._pinned) > STATES:
-            self._pinned.popleft()
-
-    def tidy(self, in_use: Collection[str]) -> None:
-        """Removes the retired files that are neither in use nor pinned."""
-        free = self._retired.difference(in_use, *self._pinned)
-        self._retired -= free
-        for name in sorted(free):
-            self.remove(name)
+    def discard(self, first: int) -> None:
+        """Deletes the files from an index on soon, also those kept as evicted."""
+        self._submit(self._discard, first)
 
     def flush(self) -> None:
         """Waits until all jobs are done, and tries once more to write what is left."""
@@ -114,12 +92,14 @@ class Folder:
         self._raise()
 
     def close(self) -> None:
-        """Removes what the newest saved state does not need, and ends the thread."""
-        while len(self._pinned) > 1:
-            self._pinned.popleft()
-        self.tidy(())
+        """Does what is left to do, and ends the thread."""
         self.flush()
         self._thread.shutdown()
+
+    def names(self) -> set[str]:
+        """Names of the files that are there, once all jobs are done."""
+        self.flush()
+        return {path.name for path in self._directory.glob("*.npz")}
 
     def _submit(self, job: Callable[..., None], *args: object) -> None:
         self._raise()
@@ -156,6 +136,13 @@ class Folder:
         elif path.exists():
             os.replace(path, self._directory / EVICTED / name)
 
+    def _discard(self, first: int) -> None:
+        for folder in (self._directory, self._directory / EVICTED):
+            for path in folder.glob("*.npz"):
+                name = episodes.parse_name(path.name)
+                if name and name.index >= first:
+                    path.unlink()
+
     def _warn(self, problem: str) -> None:
         if not self._warned:
             self._warned = True
@@ -164,6 +151,35 @@ class Folder:
                 f"disk of {self._directory} full?",
                 stacklevel=2,
             )
+
+
+class Nowhere:
+    """In place of a folder: nothing was there, nothing is written."""
+
+    corrupt = unwritten = 0
+
+    def load(self) -> list[episodes.Episode]:
+        """No episodes."""
+        return []
+
+    def evicted_names(self) -> list[episodes.Name]:
+        """No names."""
+        return []
+
+    def write(self, episode: episodes.Episode) -> None:
+        """Does nothing."""
+
+    def remove(self, name: str) -> None:
+        """Does nothing."""
+
+    def discard(self, first: int) -> None:
+        """Does nothing."""
+
+    def flush(self) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
 
 
 def _try_load(path: pathlib.Path) -> episodes.Episode | None:

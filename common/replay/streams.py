@@ -1,8 +1,8 @@
 """Batches from the replay: each row of the batch is a stream of its own.
 
-A stream concatenates windows of episodes and cuts them into chunks of a fixed
+A stream concatenates windows of episodes and cuts them into sequences of a fixed
 length. `is_first` is true where a window begins. A window that is cut by the end of a
-chunk goes on at the start of the same row of the next batch, so a recurrent state
+sequence goes on at the start of the same row of the next batch, so a recurrent state
 carried from batch to batch belongs to it.
 
 Choosing the windows and decoding them are two things: the choice is made at a fixed
@@ -70,18 +70,18 @@ class Cut:
         return Window(episode, start, start + length)
 
 
-Plan = list[list[Window]]  # the windows of each row, of `length` together
+Choice = list[list[Window]]  # the windows of each row, of `length` together
 
 
 class Cache:
-    """Decoded blocks, the least recently used ones leave. Safe between threads."""
+    """Decoded chunks; the least recently used ones leave. Safe between threads."""
 
     def __init__(self, limit: int) -> None:
         """Holds at most `limit` bytes."""
         self._limit = limit
         self._size = 0
         self._lock = threading.Lock()
-        self._blocks: collections.OrderedDict[
+        self._chunks: collections.OrderedDict[
             tuple[int, int], tuple[int, dict[str, np.ndarray]]
         ] = collections.OrderedDict()
 
@@ -90,39 +90,47 @@ class Cache:
         return self._size
 
     def get(self, episode: episodes.Episode, number: int) -> dict[str, np.ndarray]:
-        """Block `number` of an episode, decoded."""
+        """Chunk `number` of an episode, decoded."""
         key = (episode.index, number)
         with self._lock:
-            if key in self._blocks:
-                self._blocks.move_to_end(key)
-                return self._blocks[key][1]
-        block = episode.block(number)
+            if key in self._chunks:
+                self._chunks.move_to_end(key)
+                return self._chunks[key][1]
+        chunk = episode.chunk(number)
         if episode.index >= 0:  # an unfinished episode has no name to be found by
-            self._put(key, block)
-        return block
+            self._put(key, chunk)
+        return chunk
 
     def clear(self) -> None:
-        """Forgets all blocks."""
+        """Forgets all chunks."""
         with self._lock:
-            self._blocks.clear()
+            self._chunks.clear()
             self._size = 0
 
-    def _put(self, key: tuple[int, int], block: dict[str, np.ndarray]) -> None:
-        size = sum(array.nbytes for array in block.values())
+    def check_valid(self) -> None:
+        """Raises AssertionError unless it is as large as what it holds."""
         with self._lock:
-            if key not in self._blocks:
-                self._blocks[key] = size, block
+            size = sum(size for size, _ in self._chunks.values())
+            assert self._size == size <= self._limit, (
+                f"{self._size} bytes counted, {size} held of {self._limit}"
+            )
+
+    def _put(self, key: tuple[int, int], chunk: dict[str, np.ndarray]) -> None:
+        size = sum(array.nbytes for array in chunk.values())
+        with self._lock:
+            if key not in self._chunks:
+                self._chunks[key] = size, chunk
                 self._size += size
             while self._size > self._limit:
-                _, (gone, _) = self._blocks.popitem(last=False)
+                _, (gone, _) = self._chunks.popitem(last=False)
                 self._size -= gone
 
 
-def decode(plan: Plan, length: int, cache: Cache) -> dict[str, np.ndarray]:
-    """The batch that a plan describes: fresh arrays [B, T, ...] of every key."""
-    layout = plan[0][0].episode.layout
-    batch = layout.empty(len(plan), length)
-    for row, windows in enumerate(plan):
+def decode(choice: Choice, length: int, cache: Cache) -> dict[str, np.ndarray]:
+    """The batch that a choice describes: fresh arrays [B, T, ...] of every key."""
+    layout = choice[0][0].episode.layout
+    batch = layout.empty(len(choice), length)
+    for row, windows in enumerate(choice):
         time = 0
         for window in windows:
             part = {key: array[row, time:] for key, array in batch.items()}
@@ -136,11 +144,11 @@ def decode(plan: Plan, length: int, cache: Cache) -> dict[str, np.ndarray]:
 def _copy(window: Window, out: Mapping[str, np.ndarray], cache: Cache) -> None:
     """Copies a window's transitions to the beginning of arrays [T, ...]."""
     episode, start, stop, _ = window
-    size = episodes.BLOCK
+    size = episodes.CHUNK
     for number in range(start // size, (stop - 1) // size + 1):
-        block, offset = cache.get(episode, number), number * size
+        chunk, offset = cache.get(episode, number), number * size
         low, high = max(start, offset), min(stop, offset + size)
-        for key, array in block.items():
+        for key, array in chunk.items():
             out[key][low - start : high - start] = array[low - offset : high - offset]
 
 
@@ -165,7 +173,7 @@ class Stream:
         self._rng = rng
         self._prefetch = prefetch
         self._rows: list[Window | None] = [None] * batch  # what is left of a window
-        self._plan: Plan | None = None  # of the next batch, if already chosen
+        self._choice: Choice | None = None  # of the next batch, if already chosen
         self._future: concurrent.futures.Future | None = None  # and its arrays
         self._thread = (
             concurrent.futures.ThreadPoolExecutor(1, "replay-reader")
@@ -184,7 +192,7 @@ class Stream:
         """
         if not self._prefetch:
             return decode(self._choose(), self._length, self._cache)
-        if self._plan is None:
+        if self._choice is None:
             self._start(self._choose())
         batch = self._future.result()
         self._start(self._choose())
@@ -192,9 +200,8 @@ class Stream:
 
     def uses(self) -> list[episodes.Episode]:
         """The stored episodes that batches under way still need."""
-        windows = [window for window in self._rows if window]
-        windows += [window for row in self._plan or () for window in row]
-        return [window.episode for window in windows if window.episode.index >= 0]
+        found = (window.episode for window in self._windows())
+        return [episode for episode in found if episode.index >= 0]
 
     def get_state(self) -> dict[str, Any]:
         """JSON-able state: the generator, and every window under way.
@@ -204,14 +211,15 @@ class Stream:
         return {
             "rng": self._rng.bit_generator.state,
             "rows": [_describe(window) for window in self._rows],
-            "plan": self._plan and [[_describe(w) for w in row] for row in self._plan],
+            "plan": self._choice
+            and [[_describe(w) for w in row] for row in self._choice],
         }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Restores a state, after that of the replay.
 
-        A row whose episode is gone begins a new window, with a warning; a batch
-        chosen ahead that needs such an episode is chosen again.
+        A row whose episode is gone begins a new window, with a warning; if a batch
+        chosen ahead cannot be had again, all rows do, as they were to go on behind it.
         """
         if len(state["rows"]) != len(self._rows):
             raise ValueError(
@@ -221,12 +229,27 @@ class Stream:
         self._cancel()
         self._rng.bit_generator.state = state["rng"]
         self._rows = [self._resolve(saved) for saved in state["rows"]]
-        if self._prefetch and state["plan"]:
-            plan = [[self._resolve(saved) for saved in row] for row in state["plan"]]
-            complete = all(window for row in plan for window in row)
-            length = sum(window.stop - window.start for window in plan[0] if window)
-            if complete and length == self._length:
-                self._start(plan)
+        if state["plan"]:
+            choice = [[self._resolve(saved) for saved in row] for row in state["plan"]]
+            complete = all(window for row in choice for window in row)
+            length = sum(window.stop - window.start for window in choice[0] if window)
+            if self._prefetch and complete and length == self._length:
+                self._start(choice)
+            else:
+                self._rows = [None] * len(self._rows)
+
+    def check_valid(self) -> None:
+        """Raises AssertionError if a window leaves its episode, or a row its length."""
+        for window in self._rows:
+            fresh = window is not None and window.fresh
+            assert not fresh, f"a rest from {window.start} on begins a window"
+        for row in self._choice or ():
+            length = sum(window.stop - window.start for window in row)
+            assert length == self._length, f"a row of {length}, not {self._length}"
+        for window in self._windows():
+            total = window.episode.total
+            inside = 0 <= window.start < window.stop <= total
+            assert inside, f"{window.start} to {window.stop} of {total} transitions"
 
     def close(self) -> None:
         """Ends the thread."""
@@ -234,16 +257,21 @@ class Stream:
         if self._thread:
             self._thread.shutdown()
 
-    def _start(self, plan: Plan) -> None:
-        self._plan = plan
-        self._future = self._thread.submit(decode, plan, self._length, self._cache)
+    def _windows(self) -> list[Window]:
+        """What is left of a window in the rows, and the windows chosen ahead."""
+        rests = [window for window in self._rows if window]
+        return rests + [window for row in self._choice or () for window in row]
+
+    def _start(self, choice: Choice) -> None:
+        self._choice = choice
+        self._future = self._thread.submit(decode, choice, self._length, self._cache)
 
     def _cancel(self) -> None:
         if self._future:
             self._future.exception()  # waits for it to end
-        self._plan = self._future = None
+        self._choice = self._future = None
 
-    def _choose(self) -> Plan:
+    def _choose(self) -> Choice:
         return [self._choose_row(row) for row in range(len(self._rows))]
 
     def _choose_row(self, row: int) -> list[Window]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from common.envs import base
 from common.envs.workers import parallel
 from common.nets import embeddings
 from common.records import dashboards, logger, outputs
-from common.replay import footprint, retention, sampling
+from common.replay import footprint, strategies
+from common.replay.strategies import retention, sampling
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import rundir
 from dreamerv2.run import tasks as tasks_lib
@@ -73,13 +74,13 @@ def make_replay(
     Args:
       folder: The run's folder.
       config: The run's configuration.
-      agent: Scores episodes for `uncertainty` sampling.
+      agent: Knows the observations, and what strategies ask for.
 
     Raises:
       ValueError: If a number or name in `config.replay` is not valid, or a full replay
         would not fit into memory or on the disk (unless `config.force`).
     """
-    settings = config.replay
+    settings, view = config.replay, _StrategyAgent(agent)
     size = footprint.predict(agent.obs_specs, agent.act_spec.size, settings.capacity)
     print(size)
     if not config.force:
@@ -91,8 +92,8 @@ def make_replay(
         capacity=settings.capacity,
         ongoing=settings.ongoing,
         keep_evicted=settings.keep_evicted,
-        retention=_make_retention(config, agent),
-        sampling=_make_sampling(config, agent),
+        retention=strategies.make_retention(config, view),
+        sampling=strategies.make_sampling(config, view),
     )
 
 
@@ -119,8 +120,8 @@ def make_eval_replay(
         config,
         agent,
         capacity=config.eval_replay,
-        retention=retention.make("fifo", config.seed),
-        sampling=sampling.make("uniform", config.seed),
+        retention=retention.Fifo(config.seed),
+        sampling=sampling.Uniform(config.seed),
     )
 
 
@@ -144,55 +145,18 @@ def _open_replay(
     )
 
 
-def _make_retention(
-    config: config_lib.Config, agent: agent_lib.Agent
-) -> retention.Retention:
-    settings, options = config.replay, {}
-    if settings.retention == "coverage":
-        images = [k for k, s in agent.obs_specs.items() if s.dtype == np.uint8]
-        if not images:
-            raise ValueError(
-                "replay.retention coverage compares images, but the observations are "
-                f"{sorted(agent.obs_specs)}; choose another retention."
-            )
-        coverage = settings.coverage
-        options = {
-            "embed": embeddings.ConvLSTM(
-                images[0],
-                agent.obs_specs[images[0]].shape,
-                filters=coverage.filters,
-                kernel_size=coverage.kernel_size,
-                normalize_lstm_state=coverage.normalize_lstm_state,
-                seed=config.seed,
-            ),
-            "number_of_comparisons": coverage.number_of_comparisons,
-            "distance": coverage.distance,
-        }
-    return retention.make(settings.retention, config.seed, **options)
+class _StrategyAgent:
+    """The agent as replay strategies see it: a `strategies.Agent`."""
 
+    def __init__(self, agent: agent_lib.Agent):
+        self.obs_specs = agent.obs_specs
+        self._agent = agent
 
-def _make_sampling(
-    config: config_lib.Config, agent: agent_lib.Agent
-) -> sampling.Sampling:
-    settings, options = config.replay, {}
-    if settings.sampling == "recent":
-        options = {"recent_prob": settings.recent_prob}
-    elif settings.sampling == "uncertainty":
-        if config.expl_behavior != "Plan2Explore":
-            raise ValueError(
-                "replay.sampling uncertainty needs the ensemble of Plan2Explore, but "
-                f"expl_behavior is {config.expl_behavior!r}; add --plan2explore."
-            )
-        if config.collect_during_update:
-            raise ValueError(
-                "replay.sampling uncertainty asks the ensemble at any time, also while "
-                "it learns with collect_during_update; leave one of them out."
-            )
-        options = {
-            "score": agent.disagreement,
-            "recalculation": settings.uncertainty_recalculation,
-        }
-    return sampling.make(settings.sampling, config.seed, **options)
+    def disagreement(self, episodes: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+        return self._agent.disagreement(episodes)
+
+    def embedding(self, key: str, **options: Any) -> strategies.base.Embedding:
+        return embeddings.ConvLSTM(key, self.obs_specs[key].shape, **options)
 
 
 def make_outputs(

@@ -62,7 +62,7 @@ def test_shares_drawn_are_of_what_was_drawn_in_between(tmp_path):
 
 def counters(step, arrived, draws):
     """What a run logs at the end of a phase after these draws."""
-    counts = counts_lib.Tally()
+    counts = counts_lib.Counts()
     for index in draws:
         counts.add(0, index)
     return {"step": step, "total_episodes": arrived, **counts.by_arrival()}

@@ -1,4 +1,4 @@
-"""Laws of counters, intervals and numbers that change with the step count."""
+"""Laws of intervals and numbers that change with the step count."""
 
 import math
 
@@ -14,11 +14,8 @@ def test_every_fires_at_its_first_call_then_once_for_each_interval():
     every = schedules.Every(10)
     fired = [step for step in range(3, 40) if every(step)]
     assert fired == [3, 13, 23, 33]
-
-
-def test_every_fires_once_when_several_thresholds_pass_at_once():
     every = schedules.Every(10)
-    calls = [0, 35, 36, 39, 40, 49, 50]
+    calls = [0, 35, 36, 39, 40, 49, 50]  # several intervals pass at once
     assert [step for step in calls if every(step)] == [0, 35, 40, 50]
 
 
@@ -42,22 +39,6 @@ def test_every_equals_its_twin_that_walks_all_steps_also_over_a_resume(n, gaps, 
     assert fired == [True, *passed]
 
 
-def test_every_goes_on_after_a_resume_without_firing_twice():
-    first = schedules.Every(10)
-    assert first(0) and first(25)
-    second = schedules.Every(10)
-    second.set_state(first.get_state())
-    assert not second(25)
-    assert not second(29)
-    assert second(30)
-
-
-def test_every_that_never_ran_still_fires_after_a_resume():
-    every = schedules.Every(10)
-    every.set_state(schedules.Every(10).get_state())
-    assert every(5)
-
-
 def test_zero_means_never_for_every_and_always_for_until():
     assert not any(map(schedules.Every(0), range(50)))
     assert all(map(schedules.Until(0), range(50)))
@@ -75,17 +56,6 @@ def test_intervals_and_limits_are_whole_numbers(kind, value):
     assert kind(1e3)
 
 
-def test_a_counter_grows_and_comes_back():
-    counter = schedules.Counter(5)
-    assert counter.increment() == 6
-    assert counter.increment(4) == int(counter) == 10
-    twin = schedules.Counter()
-    twin.set_state(counter.get_state())
-    assert int(twin) == 10 and range(12)[twin] == 10
-    with pytest.raises(ValueError, match="-1"):
-        counter.increment(-1)
-
-
 @pytest.mark.parametrize(
     ("expression", "values"),
     [
@@ -101,63 +71,22 @@ def test_a_counter_grows_and_comes_back():
 )
 def test_schedules_have_the_values_worked_out_by_hand(expression, values):
     for step, value in values.items():
-        assert schedules.schedule(expression, step) == pytest.approx(value, abs=1e-12)
+        assert schedules.parse(expression)(step) == pytest.approx(value, abs=1e-12)
 
 
-@pytest.mark.parametrize(
-    "expression",
-    ["3", "linear(1,.1,1e8)", "warmup(7,2)", "exp(1,0,9)", "horizon(5,9,1)"],
-)
-def test_arrays_give_the_same_values_as_numbers(expression):
-    schedule = schedules.parse(expression)
-    steps = np.array([0, 1, 8, 5e7, 1e9])
-    values = np.broadcast_to(schedule(steps, minimum=np.minimum), steps.shape)
-    np.testing.assert_allclose(values, [schedule(step) for step in steps])
-    assert schedules.parse(str(schedule)) == schedule
-
-
-@pytest.mark.tf
-def test_tensors_give_the_same_values_as_numbers_within_one_graph():
-    import tensorflow as tf
-
-    for expression in (
-        "linear(1,.1,10)",
-        "warmup(7,2)",
-        "exp(1,0,9)",
-        "horizon(5,9,3)",
-    ):
+def test_a_schedule_reads_what_it_writes():
+    for expression in ("3", "linear(1,.1,1e8)", "warmup(7,2)", "horizon(5,9,1)"):
         schedule = schedules.parse(expression)
-
-        @tf.function(input_signature=[tf.TensorSpec((), tf.float32)])
-        def value(step, schedule=schedule):
-            return schedule(step, minimum=tf.minimum)
-
-        for step in (0, 3, 40):
-            result = value(tf.constant(step, tf.float32))
-            np.testing.assert_allclose(result, schedule(step), rtol=1e-6)
+        assert schedules.parse(str(schedule)) == schedule
 
 
-@pytest.mark.parametrize(
-    "expression",
-    [
-        "",
-        "fast",
-        "linear",
-        "linear(1,2)",
-        "linear(1,2,x)",
-        "linear(1,2,0)",
-        "warmup(-5,1)",
-        "exp(1,0,0)",
-        "exp(1,nan,5)",
-        "inf",
-        "cosine(1,2,3)",
-        "horizon(0.5,2,3)",
-        "linear(1,2,3) + 1",
-        "1,2",
-    ],
-)
-def test_a_bad_expression_is_named_along_with_the_known_forms(expression):
-    with pytest.raises(ValueError) as error:
-        schedules.parse(expression)
-    assert repr(expression) in str(error.value)
-    assert "warmup(w,v)" in str(error.value)
+def test_a_bad_expression_is_named_along_with_the_known_forms():
+    for expression in (
+        *("", "fast", "1,2", "inf", "cosine(1,2,3)", "linear(1,2,3) + 1"),
+        *("linear", "linear(1,2)", "linear(1,2,x)", "linear(1,2,0)"),
+        *("warmup(-5,1)", "exp(1,0,0)", "exp(1,nan,5)", "horizon(0.5,2,3)"),
+    ):
+        with pytest.raises(ValueError) as error:
+            schedules.parse(expression)
+        assert repr(expression) in str(error.value)
+        assert "warmup(w,v)" in str(error.value)

@@ -72,10 +72,27 @@ class TapePolicy:
         return actions, calls
 
 
+class Checked(driver.Driver):
+    """A driver that is valid after each call that may change it."""
+
+    def _step(self, policy, active):
+        finished = super()._step(policy, active)
+        self.check_valid()
+        return finished
+
+    def reset(self):
+        super().reset()
+        self.check_valid()
+
+    def set_state(self, state):
+        super().set_state(state)
+        self.check_valid()
+
+
 def make(*lengths, cls=TapeEnv, **kwargs):
     tape = []
     envs = [cls(i, each, tape, **kwargs) for i, each in enumerate(lengths)]
-    drv = driver.Driver(envs, seed_of=lambda env, episode: 100 * env + episode)
+    drv = Checked(envs, seed_of=lambda env, episode: 100 * env + episode)
     drv.on_step(lambda tran, i: tape.append(("tell", i, bool(tran["is_first"]))))
     drv.on_episode(lambda summary, i: tape.append(("episode", i, summary["length"])))
     return drv, tape, TapePolicy(tape)
@@ -135,15 +152,15 @@ def test_told_actions_stay_when_the_policy_uses_its_buffer_again():
     assert [action[0] for action in told] == [0, 0, 1, 2]
 
 
-@pytest.mark.parametrize("count", [1, 3])
-def test_the_policy_sees_one_stacked_row_for_each_environment(count):
-    drv, _, policy = make(*[[5]] * count)
-    drv.run(policy, steps=2 * count)
-    first, second = policy.seen
-    assert first["vector"].tolist() == [[i, 0, 0] for i in range(count)]
-    assert second["vector"].tolist() == [[i, 0, 1] for i in range(count)]
-    assert second["action"].tolist() == [[0, 1]] * count
-    assert second["reward"].shape == second["is_first"].shape == (count,)
+def test_the_policy_sees_one_stacked_row_for_each_environment():
+    for count in (1, 3):
+        drv, _, policy = make(*[[5]] * count)
+        drv.run(policy, steps=2 * count)
+        first, second = policy.seen
+        assert first["vector"].tolist() == [[i, 0, 0] for i in range(count)]
+        assert second["vector"].tolist() == [[i, 0, 1] for i in range(count)]
+        assert second["action"].tolist() == [[0, 1]] * count
+        assert second["reward"].shape == second["is_first"].shape == (count,)
 
 
 def test_log_keys_reach_neither_policy_nor_step_listener_but_the_summary():
@@ -156,21 +173,21 @@ def test_log_keys_reach_neither_policy_nor_step_listener_but_the_summary():
     assert summaries[0]["log"]["log_double"].tolist() == [2, 4, 6]
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_the_summary_of_an_episode(terminal):
-    drv, _, policy = make([9], [2], terminal=terminal)
-    summaries = []
-    drv.on_episode(lambda summary, _: summaries.append(summary))
-    drv.run(policy, steps=4)
-    (summary,) = summaries
-    assert summary.pop("log")
-    assert summary == {
-        "return": 3.0,
-        "length": 2,
-        "is_terminal": terminal,
-        "reward_last": 2.0,
-        "worker": 1,
-    }
+def test_the_summary_of_an_episode():
+    for terminal in (False, True):
+        drv, _, policy = make([9], [2], terminal=terminal)
+        summaries = []
+        drv.on_episode(lambda summary, _, told=summaries: told.append(summary))
+        drv.run(policy, steps=4)
+        (summary,) = summaries
+        assert summary.pop("log")
+        assert summary == {
+            "return": 3.0,
+            "length": 2,
+            "is_terminal": terminal,
+            "reward_last": 2.0,
+            "worker": 1,
+        }
 
 
 def test_run_stops_at_the_steps_asked_for():
@@ -208,11 +225,11 @@ def test_who_has_been_reset_can_stand_still_while_others_play():
         drv.play(policy, [-1, 1])
 
 
-@pytest.mark.parametrize("episodes", [[1], [1, 0], [1, 1, 1]])
-def test_play_needs_an_episode_for_each_environment(episodes):
+def test_play_needs_an_episode_for_each_environment():
     drv, tape, policy = make([2], [2])
-    with pytest.raises(ValueError, match="each of the 2 environments must play"):
-        drv.play(policy, episodes)
+    for episodes in ([1], [1, 0], [1, 1, 1]):
+        with pytest.raises(ValueError, match="each of the 2 environments must play"):
+            drv.play(policy, episodes)
     assert tape == []
 
 

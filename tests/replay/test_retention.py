@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from common.replay import retention
+from common.replay.strategies import retention
 
 
 def fake(index, point=None):
@@ -20,25 +20,24 @@ def fake(index, point=None):
 def make(name, seed=0, **options):
     if name == "coverage":
         options = {"embed": lambda episode: episode.point, **options}
-    return retention.make(name, seed, **options)
+    return retention.RETENTION[name](seed, **options)
 
 
 def run(strategy, lengths, capacity, points=None):
     """Feeds episodes of the given lengths; returns the sets held after each."""
     held, history, total = {}, [], 0
     for index, length in enumerate(lengths):
-        if strategy.add(fake(index, None if points is None else points[index])):
-            held[index] = length
+        episode = fake(index, None if points is None else points[index])
+        if strategy.add(episode):
+            held[index] = episode
             total += length
         while total > capacity and len(held) > 1:
-            total -= held.pop(strategy.evict())
+            gone = strategy.evict()
+            total -= lengths[gone]
+            del held[gone]
         history.append(set(held))
+    strategy.check_valid(held)
     return history
-
-
-def test_an_unknown_name_is_answered_with_the_choices():
-    with pytest.raises(ValueError, match="'fifos'.*fifo.*reservoir.*coverage"):
-        retention.make("fifos")
 
 
 def test_fifo_holds_the_newest():
@@ -102,17 +101,16 @@ def test_random_replacement_never_evicts_the_newcomer_but_any_other():
     assert victims.min() > 70  # 100 each expected
 
 
-@pytest.mark.parametrize("distance", ["euclid", "cosine"])
-def test_distances_agree_with_the_textbook(distance):
+def test_distances_agree_with_the_textbook():
     rng = np.random.default_rng(0)
     points, point = rng.normal(size=(20, 6)), rng.normal(size=6)
-    if distance == "euclid":
-        expected = [np.linalg.norm(p - point) for p in points]
-    else:
-        norms = np.linalg.norm(points, axis=1) * np.linalg.norm(point)
-        expected = [1 - p @ point / n for p, n in zip(points, norms, strict=True)]
-    distances = retention.DISTANCES[distance](points, point)
-    np.testing.assert_allclose(distances, expected, rtol=1e-6)
+    norms = np.linalg.norm(points, axis=1) * np.linalg.norm(point)
+    expected = {
+        "euclid": [np.linalg.norm(p - point) for p in points],
+        "cosine": [1 - p @ point / n for p, n in zip(points, norms, strict=True)],
+    }
+    for name, distance in retention.DISTANCES.items():
+        np.testing.assert_allclose(distance(points, point), expected[name], rtol=1e-6)
 
 
 def test_coverage_equals_a_plain_twin_when_all_are_compared():
@@ -147,7 +145,7 @@ def test_coverage_embeds_an_episode_once_and_leaves_the_vector_with_it():
         calls.append(episode)
         return np.ones(3, np.float64)
 
-    strategy = retention.make("coverage", embed=embed)
+    strategy = retention.Coverage(embed=embed)
     episode = fake(0)
     strategy.add(episode)
     assert episode.extras["embedding"].dtype == np.float32
@@ -169,18 +167,15 @@ def test_coverage_compares_with_no_more_than_it_was_told(monkeypatch):
     assert max(compared) == 7
 
 
-@pytest.mark.parametrize(
-    "options, message",
-    [
+def test_coverage_refuses_malformed_options():
+    for options, message in (
         ({"distance": "manhattan"}, "'manhattan'.*cosine.*euclid"),
         ({"number_of_comparisons": 0}, "number_of_comparisons is 0"),
         ({"number_of_comparisons": 2.5}, "number_of_comparisons is 2.5"),
         ({"number_of_comparisons": "many"}, "number_of_comparisons is 'many'"),
-    ],
-)
-def test_coverage_refuses_malformed_options(options, message):
-    with pytest.raises(ValueError, match=message):
-        make("coverage", **options)
+    ):
+        with pytest.raises(ValueError, match=message):
+            make("coverage", **options)
 
 
 @pytest.mark.parametrize("name", list(retention.RETENTION))

@@ -1,70 +1,22 @@
-"""Which episodes are drawn from the replay.
+"""Which episodes are drawn from the replay."""
 
-A sampling strategy knows the held episodes in order of arrival. Episodes that are
-still under way (`replay.ongoing`) are handed in with each draw, as the newest.
-"""
+from __future__ import annotations
 
-import bisect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from common import config as config_lib
 from common.replay import episodes
+from common.replay.strategies import base
 
 
-class Sampling:
-    """Draws each held episode alike; base of the other strategies."""
-
-    def __init__(self, seed: int = 0) -> None:
-        """Derives all randomness of the strategy from the seed."""
-        self._rng = np.random.default_rng([seed, 3])
-        self._held: list[episodes.Episode] = []  # ascending index
-
-    def __len__(self) -> int:
-        """Number of episodes held."""
-        return len(self._held)
-
-    def add(self, episode: episodes.Episode) -> None:
-        """Takes in a newcomer."""
-        bisect.insort(self._held, episode, key=lambda held: held.index)
-
-    def remove(self, index: int) -> None:
-        """Forgets an episode."""
-        del self._held[self._position(index)]
-
-    def draw(self, unfinished: Sequence[episodes.Episode] = ()) -> episodes.Episode:
-        """One episode of those held and the unfinished ones; LookupError if none."""
-        if not self._held and not unfinished:
-            raise LookupError("There is no episode to draw from.")
-        position = self._draw(unfinished)
-        if position < len(self._held):
-            return self._held[position]
-        return unfinished[position - len(self._held)]
-
-    def get_state(self) -> dict[str, Any]:
-        """JSON-able state."""
-        return {"rng": self._rng.bit_generator.state}
-
-    def set_state(
-        self, state: Mapping[str, Any], held: Mapping[int, episodes.Episode]
-    ) -> None:
-        """Restores a state; `held` gives the episodes it speaks of."""
-        self._rng.bit_generator.state = state["rng"]
-        self._held = [held[index] for index in sorted(held)]
-
-    def _draw(self, unfinished: Sequence[episodes.Episode]) -> int:
-        return int(self._rng.integers(len(self._held) + len(unfinished)))
-
-    def _position(self, index: int) -> int:
-        return bisect.bisect_left(self._held, index, key=lambda held: held.index)
-
-
-class Uniform(Sampling):
+class Uniform(base.Sampling):
     """Each held episode alike."""
 
 
-class Recent(Sampling):
+class Recent(base.Sampling):
     """With probability `recent_prob` rather a recent episode, else uniform.
 
     The recent one is drawn from the triangular distribution that rises to the newest:
@@ -80,14 +32,23 @@ class Recent(Sampling):
             )
         self._prob = float(recent_prob)
 
-    def _draw(self, unfinished: Sequence[episodes.Episode]) -> int:
-        if self._rng.random() >= self._prob:
-            return super()._draw(unfinished)
-        total = len(self._held) + len(unfinished)
-        return int(total * np.sqrt(self._rng.random()))
+    @classmethod
+    def from_config(
+        cls, config: config_lib.Config, agent: base.Agent, **options: Any
+    ) -> Recent:
+        """Takes `replay.recent_prob`."""
+        own = {"recent_prob": config.replay.recent_prob}
+        return super().from_config(config, agent, **(own | options))
+
+    def choose(self, unfinished: Sequence[episodes.Episode]) -> int:
+        """A position among the newest, or any."""
+        if self.rng.random() >= self._prob:
+            return super().choose(unfinished)
+        total = len(self.held) + len(unfinished)
+        return int(total * np.sqrt(self.rng.random()))
 
 
-class Softmax(Sampling):
+class Softmax(base.Sampling):
     """Draws by the softmax, at temperature 1, of one score for each episode."""
 
     def __init__(self, seed: int = 0) -> None:
@@ -102,6 +63,15 @@ class Softmax(Sampling):
         self._cumulative = None
         super().remove(index)
 
+    def check_valid(self, held: Mapping[int, episodes.Episode]) -> None:
+        """Raises AssertionError unless each held episode has a score."""
+        super().check_valid(held)
+        assert len(self._scores) == len(held), f"{self._scores} for {sorted(held)}"
+        if self._cumulative is not None:
+            sums = _cumulative_softmax(self._scores)
+            same = np.array_equal(self._cumulative, sums)
+            assert same, f"{self._cumulative} are not the sums of {self._scores}"
+
     def _insert_score(self, index: int, score: float) -> None:
         self._scores.insert(self._position(index), score)
         self._cumulative = None
@@ -114,7 +84,7 @@ class Softmax(Sampling):
                 self._cumulative = _cumulative_softmax(self._scores)
             cumulative = self._cumulative
         # The last entry is left out: rounding may not lead past the last episode.
-        target = self._rng.random() * cumulative[-1]
+        target = self.rng.random() * cumulative[-1]
         return int(np.searchsorted(cumulative[:-1], target, side="right"))
 
 
@@ -137,11 +107,18 @@ class Reward(Softmax):
     ) -> None:
         """Restores a state; the returns come from the episodes."""
         super().set_state(state, held)
-        self._scores = [episode.reward for episode in self._held]
+        self._scores = [episode.reward for episode in self.held]
         self._cumulative = None
 
-    def _draw(self, unfinished: Sequence[episodes.Episode]) -> int:
+    def choose(self, unfinished: Sequence[episodes.Episode]) -> int:
+        """A position by the softmax of the returns."""
         return self._softmax_draw([episode.reward for episode in unfinished])
+
+    def check_valid(self, held: Mapping[int, episodes.Episode]) -> None:
+        """Raises AssertionError unless the scores are the returns."""
+        super().check_valid(held)
+        returns = [episode.reward for episode in self.held]
+        assert self._scores == returns, f"{self._scores} are not {returns}"
 
 
 Score = Callable[[Sequence[Mapping[str, np.ndarray]]], np.ndarray]
@@ -184,6 +161,31 @@ class Uncertainty(Softmax):
         self._unscored: set[int] = set()
         self._arrived = 0  # since all scores were computed
 
+    @classmethod
+    def from_config(
+        cls, config: config_lib.Config, agent: base.Agent, **options: Any
+    ) -> Uncertainty:
+        """Takes the score from the agent's ensemble.
+
+        Raises:
+          ValueError: If there is none, or it may be asked while it learns.
+        """
+        if config.expl_behavior != "Plan2Explore":
+            raise ValueError(
+                "replay.sampling uncertainty needs the ensemble of Plan2Explore, but "
+                f"expl_behavior is {config.expl_behavior!r}; add --plan2explore."
+            )
+        if config.collect_during_update:
+            raise ValueError(
+                "replay.sampling uncertainty asks the ensemble at any time, also while "
+                "it learns with collect_during_update; leave one of them out."
+            )
+        own = {
+            "score": agent.disagreement,
+            "recalculation": config.replay.uncertainty_recalculation,
+        }
+        return super().from_config(config, agent, **(own | options))
+
     def add(self, episode: episodes.Episode) -> None:
         """Takes in a newcomer, to be scored before the next draw."""
         self._insert_score(episode.index, 0.0)
@@ -191,7 +193,7 @@ class Uncertainty(Softmax):
         self._unscored.add(episode.index)
         self._arrived += 1
         if self._arrived >= self._every:
-            self._unscored.update(held.index for held in self._held)
+            self._unscored.update(held.index for held in self.held)
             self._arrived = 0
 
     def remove(self, index: int) -> None:
@@ -204,7 +206,7 @@ class Uncertainty(Softmax):
         return {
             **super().get_state(),
             "scores": {
-                str(e.index): s for e, s in zip(self._held, self._scores, strict=True)
+                str(e.index): s for e, s in zip(self.held, self._scores, strict=True)
             },
             "unscored": sorted(self._unscored),
             "arrived": self._arrived,
@@ -215,22 +217,30 @@ class Uncertainty(Softmax):
     ) -> None:
         """Restores a state."""
         super().set_state(state, held)
-        self._scores = [state["scores"][str(e.index)] for e in self._held]
+        self._scores = [state["scores"][str(e.index)] for e in self.held]
         self._unscored = set(state["unscored"]) & set(held)
         self._arrived = state["arrived"]
         self._cumulative = None
 
-    def _draw(self, unfinished: Sequence[episodes.Episode]) -> int:
+    def choose(self, unfinished: Sequence[episodes.Episode]) -> int:
+        """A position by the softmax of the scores, computed now if need be."""
         if self._unscored:
             self._compute_scores()
         mean = float(np.mean(self._scores)) if self._scores else 0.0
         return self._softmax_draw([mean] * len(unfinished))
 
+    def check_valid(self, held: Mapping[int, episodes.Episode]) -> None:
+        """Raises AssertionError unless what is to be scored is held and not late."""
+        super().check_valid(held)
+        strange = self._unscored - set(held)
+        assert not strange, f"to be scored but not held: {strange}"
+        assert 0 <= self._arrived < self._every, f"{self._arrived} of {self._every}"
+
     def _compute_scores(self) -> None:
         positions = [self._position(index) for index in sorted(self._unscored)]
         for start in range(0, len(positions), self._batch):
             chunk = positions[start : start + self._batch]
-            scores = np.asarray(self._score([self._held[p].arrays() for p in chunk]))
+            scores = np.asarray(self._score([self.held[p].arrays() for p in chunk]))
             if scores.shape != (len(chunk),) or not np.isfinite(scores).all():
                 raise ValueError(
                     f"The score function gave {scores} for {len(chunk)} episodes; it "
@@ -242,16 +252,9 @@ class Uncertainty(Softmax):
         self._cumulative = None
 
 
-SAMPLING: dict[str, type[Sampling]] = {
+SAMPLING: dict[str, type[base.Sampling]] = {
     "uniform": Uniform,
     "recent": Recent,
     "reward": Reward,
     "uncertainty": Uncertainty,
 }
-
-
-def make(name: str, seed: int = 0, **options: Any) -> Sampling:
-    """Makes the strategy of that name; ValueError with the choices if unknown."""
-    if name not in SAMPLING:
-        raise ValueError(f"Unknown sampling {name!r}; choose from {list(SAMPLING)}.")
-    return SAMPLING[name](seed, **options)

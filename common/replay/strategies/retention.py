@@ -5,80 +5,23 @@ what is held fits the capacity again. All strategies work with whole episodes an
 every sampling strategy.
 """
 
-import bisect
-from collections.abc import Callable, Collection, Mapping
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
+from common import config as config_lib
 from common.replay import episodes
+from common.replay.strategies import base
 
 
-class Retention:
-    """Keeps the held episodes ranked, here by age; the lowest rank leaves first."""
-
-    def __init__(self, seed: int = 0) -> None:
-        """Derives all randomness of the strategy from the seed."""
-        self._seed = seed
-        self._rng = np.random.default_rng([seed, 1])
-        self._ranked: list[tuple[float, int]] = []  # ascending (rank, index)
-        self._ranks: dict[int, float] = {}
-
-    def __len__(self) -> int:
-        """Number of episodes held."""
-        return len(self._ranked)
-
-    def add(self, episode: episodes.Episode) -> bool:
-        """Takes in a newcomer; False if the strategy refuses it."""
-        self._insert(episode.index, self._rank(episode))
-        return True
-
-    def evict(self) -> int:
-        """Forgets the episode that leaves next and returns its index."""
-        index = self._ranked[0][1]
-        self.remove(index)
-        return index
-
-    def remove(self, index: int) -> None:
-        """Forgets an episode."""
-        entry = (self._ranks.pop(index), index)
-        del self._ranked[bisect.bisect_left(self._ranked, entry)]
-
-    def recall(self, held: Collection[int], left: Collection[int]) -> None:
-        """Learns, before a folder is taken in without a state, what its names tell.
-
-        Args:
-          held: Indices of the episodes that are about to be added.
-          left: Indices of episodes that were added once and have left.
-        """
-
-    def get_state(self) -> dict[str, Any]:
-        """JSON-able state."""
-        return {"rng": self._rng.bit_generator.state, "ranks": list(self._ranked)}
-
-    def set_state(
-        self, state: Mapping[str, Any], held: Mapping[int, episodes.Episode]
-    ) -> None:
-        """Restores a state; `held` gives the episodes it speaks of."""
-        self._rng.bit_generator.state = state["rng"]
-        self._ranked, self._ranks = [], {}
-        for rank, index in state["ranks"]:
-            if index in held:
-                self._insert(index, rank)
-
-    def _rank(self, episode: episodes.Episode) -> float:
-        return episode.index
-
-    def _insert(self, index: int, rank: float) -> None:
-        self._ranks[index] = rank
-        bisect.insort(self._ranked, (rank, index))
-
-
-class Fifo(Retention):
+class Fifo(base.Retention):
     """The oldest episode leaves."""
 
 
-class Reservoir(Retention):
+class Reservoir(base.Retention):
     """A uniform sample of all episodes ever seen (Vitter 1985), whatever their length.
 
     Every episode has one uniform key and the highest keys stay. The highest key ever
@@ -90,6 +33,7 @@ class Reservoir(Retention):
     def __init__(self, seed: int = 0) -> None:
         """Starts empty, with nothing refused."""
         super().__init__(seed)
+        self._seed = seed
         self._threshold = 0.0
 
     @property
@@ -97,13 +41,17 @@ class Reservoir(Retention):
         """Highest key ever evicted."""
         return self._threshold
 
+    def rank(self, episode: episodes.Episode) -> float:
+        """The episode's key."""
+        return self._key(episode.index)
+
     def add(self, episode: episodes.Episode) -> bool:
         """Takes in a newcomer unless its key is at or below the threshold."""
-        return self._rank(episode) > self._threshold and super().add(episode)
+        return self.rank(episode) > self._threshold and super().add(episode)
 
     def evict(self) -> int:
         """Forgets the episode with the lowest key and raises the threshold to it."""
-        self._threshold = max(self._threshold, self._ranked[0][0])
+        self._threshold = max(self._threshold, self.ranked[0][0])
         return super().evict()
 
     def recall(self, held: Collection[int], left: Collection[int]) -> None:
@@ -123,14 +71,20 @@ class Reservoir(Retention):
         super().set_state(state, held)
         self._threshold = state["threshold"]
 
-    def _rank(self, episode: episodes.Episode) -> float:
-        return self._key(episode.index)
+    def check_valid(self, held: Mapping[int, episodes.Episode]) -> None:
+        """Raises AssertionError unless all held keys lie above the threshold."""
+        super().check_valid(held)
+        keys = [(self._key(index), index) for index in held]
+        assert self.ranked == sorted(keys), f"{self.ranked} are not the keys {keys}"
+        assert all(key > self._threshold for key, _ in keys), (
+            f"the threshold is {self._threshold}, held {self.ranked[:1]}"
+        )
 
     def _key(self, index: int) -> float:
         return float(np.random.default_rng([self._seed, 2, index]).random())
 
 
-class RandomReplacement(Retention):
+class RandomReplacement(base.Retention):
     """The released rule: the newcomer always enters, uniform victims leave.
 
     Old tasks fade geometrically; `reservoir` is the unbiased rule.
@@ -138,7 +92,7 @@ class RandomReplacement(Retention):
 
     def evict(self) -> int:
         """Forgets any episode but the newest."""
-        index = self._ranked[int(self._rng.integers(len(self) - 1))][1]
+        index = self.ranked[int(self.rng.integers(len(self) - 1))][1]
         self.remove(index)
         return index
 
@@ -157,10 +111,8 @@ def cosine(points: np.ndarray, point: np.ndarray) -> np.ndarray:
 
 DISTANCES = {"cosine": cosine, "euclid": euclid}
 
-Embedding = Callable[[episodes.Episode], np.ndarray]
 
-
-class Coverage(Retention):
+class Coverage(base.Retention):
     """Episodes unlike the others stay: the lowest median distance leaves.
 
     On arrival an episode is embedded, and its priority is the median distance to up
@@ -172,7 +124,7 @@ class Coverage(Retention):
         self,
         seed: int = 0,
         *,
-        embed: Embedding,
+        embed: base.Embedding,
         number_of_comparisons: int = 1000,
         distance: str = "euclid",
     ) -> None:
@@ -205,6 +157,48 @@ class Coverage(Retention):
         self._rows: list[int] = []  # index of the episode in each row of _points
         self._places: dict[int, int] = {}  # and the way back
         self._points = np.zeros((0, 0), np.float32)  # [rows or more, D]
+
+    @classmethod
+    def from_config(
+        cls, config: config_lib.Config, agent: base.Agent, **options: Any
+    ) -> Coverage:
+        """Compares the first images of the observation, as `replay.coverage` says.
+
+        Raises:
+          ValueError: If the observation has no image.
+        """
+        images = [k for k, spec in agent.obs_specs.items() if spec.dtype == np.uint8]
+        if not images:
+            raise ValueError(
+                "replay.retention coverage compares images, but the observations are "
+                f"{sorted(agent.obs_specs)}; choose another retention."
+            )
+        settings = config.replay.coverage
+        embed = agent.embedding(
+            images[0],
+            filters=settings.filters,
+            kernel_size=settings.kernel_size,
+            normalize_lstm_state=settings.normalize_lstm_state,
+            seed=config.seed,
+        )
+        own = {
+            "embed": embed,
+            "number_of_comparisons": settings.number_of_comparisons,
+            "distance": settings.distance,
+        }
+        return cls(config.seed, **(own | options))
+
+    def rank(self, episode: episodes.Episode) -> float:
+        """The median distance to some of those held."""
+        if not self._rows:
+            return 0.0
+        points = self._points[: len(self._rows)]
+        if len(points) > self._comparisons:
+            count = self._comparisons
+            rows = self.rng.choice(len(points), count, replace=False, shuffle=False)
+            points = points[rows]
+        distances = self._distance(points, episode.extras["embedding"])
+        return float(np.median(distances))
 
     def add(self, episode: episodes.Episode) -> bool:
         """Embeds and ranks a newcomer; its embedding is left in `extras`."""
@@ -239,16 +233,15 @@ class Coverage(Retention):
             if index in held:
                 self._place(held[index])
 
-    def _rank(self, episode: episodes.Episode) -> float:
-        if not self._rows:
-            return 0.0
-        points = self._points[: len(self._rows)]
-        if len(points) > self._comparisons:
-            count = self._comparisons
-            rows = self._rng.choice(len(points), count, replace=False, shuffle=False)
-            points = points[rows]
-        distances = self._distance(points, episode.extras["embedding"])
-        return float(np.median(distances))
+    def check_valid(self, held: Mapping[int, episodes.Episode]) -> None:
+        """Raises AssertionError unless each held episode has its embedding's row."""
+        super().check_valid(held)
+        places = {index: place for place, index in enumerate(self._rows)}
+        assert places == self._places, f"{places} by row, {self._places} by index"
+        assert set(places) == set(held), f"rows of {set(places)}, held {set(held)}"
+        for index, place in places.items():
+            same = np.array_equal(self._points[place], held[index].extras["embedding"])
+            assert same, f"row {place} is not the embedding of episode {index}"
 
     def _compare_first(self, second: episodes.Episode) -> None:
         first = self._rows[0]
@@ -266,16 +259,9 @@ class Coverage(Retention):
         self._places[episode.index] = place
 
 
-RETENTION: dict[str, type[Retention]] = {
+RETENTION: dict[str, type[base.Retention]] = {
     "fifo": Fifo,
     "reservoir": Reservoir,
     "random_replacement": RandomReplacement,
     "coverage": Coverage,
 }
-
-
-def make(name: str, seed: int = 0, **options: Any) -> Retention:
-    """Makes the strategy of that name; ValueError with the choices if unknown."""
-    if name not in RETENTION:
-        raise ValueError(f"Unknown retention {name!r}; choose from {list(RETENTION)}.")
-    return RETENTION[name](seed, **options)

@@ -1,0 +1,170 @@
+"""Which episode files are needed, from the folder's opening to its end."""
+
+import collections
+import dataclasses
+import pathlib
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from common.replay import episodes, layouts, store
+
+STATES = 2  # saved states whose files stay, see Archive.save
+
+
+class Archive:
+    """The files of the held episodes, and of those that something still needs.
+
+    A file is removed when its episode was retired and nothing needs it any more: no
+    batch row under way, and none of the last `STATES` saved states. So a run goes on
+    exactly from its newest snapshot, or from the one before it if the process died
+    while the newest was being written.
+
+    Attributes:
+      opened: Episodes found when the folder was opened, by index, until the run goes
+        on: a state that is restored may hold any of them.
+    """
+
+    def __init__(
+        self, directory: pathlib.Path | str | None, *, keep_evicted: bool
+    ) -> None:
+        """Creates the folder if need be; None keeps nothing.
+
+        Raises:
+          OSError: If the folder cannot be created.
+        """
+        self.opened: dict[int, episodes.Episode] = {}
+        self._keep_evicted = keep_evicted
+        self._folder = store.Nowhere()
+        if directory is not None:
+            path = pathlib.Path(directory).expanduser()
+            self._folder = store.Folder(path, keep_evicted=keep_evicted)
+        self._retired: set[str] = set()  # names that left, file still there
+        self._pinned: collections.deque[frozenset[str]] = collections.deque()
+
+    def open(
+        self, minlen: int, specs: Mapping[str, Any] | None
+    ) -> layouts.Layout | None:
+        """Reads the folder's episodes; returns what they consist of, None if none.
+
+        Raises:
+          ValueError: They differ, are not as the specs say or shorter than `minlen`.
+        """
+        layout = None
+        for episode in self._folder.load():
+            source = f"The file {episode.name}"
+            if layout is None:
+                layout = layouts.expect(episode.layout, specs, source)
+            layout = layouts.share(episode.layout, layout, source)
+            if episode.steps < minlen:
+                raise ValueError(
+                    f"{source} has fewer steps than replay.minlen, {minlen}; lower it "
+                    "or choose another folder."
+                )
+            shared = dataclasses.replace(episode, layout=layout)
+            self.opened[episode.index] = shared
+        return layout
+
+    def evicted_names(self) -> list[episodes.Name]:
+        """What the names of the kept evicted files say."""
+        return self._folder.evicted_names()
+
+    def stats(self) -> dict[str, int]:
+        """Episodes not written yet, and files that could not be read."""
+        return {
+            "unwritten_episodes": self._folder.unwritten,
+            "corrupt_files": self._folder.corrupt,
+        }
+
+    def arrive(
+        self,
+        episode: episodes.Episode,
+        left: Iterable[episodes.Episode],
+        held: Collection[int],
+        in_use: Collection[str],
+    ) -> None:
+        """Writes a newcomer, and lets the files go of those who left for it.
+
+        Args:
+          episode: The newcomer, which may be refused and be among those who left.
+          left: Who left.
+          held: Indices of the episodes held now.
+          in_use: Names of those that batches under way need.
+        """
+        self._settle(held)
+        self._retired.update(gone.name for gone in left if gone is not episode)
+        self._tidy(in_use)  # before writing: it may make room
+        if episode.index in held or self._keep_evicted:
+            self._folder.write(episode)
+        if episode.index not in held and self._keep_evicted:
+            self._folder.remove(episode.name)
+
+    def save(self, held: Collection[str], in_use: Collection[str]) -> None:
+        """Keeps what a state needs that is being saved; lets the one before last go."""
+        self._folder.flush()
+        self._pin({*held, *in_use})
+        self._tidy(in_use)
+
+    def restore(self, needed: Collection[str], next_index: int) -> None:
+        """Keeps what a restored state needs, and deletes what arrived after it."""
+        found = {episode.name for episode in self.opened.values()}
+        self._pin(found.intersection(needed))
+        for index in [index for index in self.opened if index >= next_index]:
+            del self.opened[index]
+        self._folder.discard(next_index)
+        self._folder.flush()
+
+    def flush(self) -> None:
+        """Waits until all files are written."""
+        self._folder.flush()
+
+    def close(self, held: Collection[int]) -> None:
+        """Removes what neither the held episodes nor the newest state need, and ends.
+
+        Args:
+          held: Indices of the episodes held.
+        """
+        self._settle(held)
+        while len(self._pinned) > 1:
+            self._pinned.popleft()
+        self._tidy(())
+        self._folder.close()
+
+    def check_valid(self, held: Collection[str], in_use: Collection[str]) -> None:
+        """Raises AssertionError unless just the needed files are on the disk.
+
+        Args:
+          held: Names of the episodes held.
+          in_use: Names of those that batches under way need.
+        """
+        assert not self._retired & {*held}, (
+            f"held but retired: {self._retired & {*held}}"
+        )
+        if isinstance(self._folder, store.Nowhere):
+            return
+        there, unwritten = self._folder.names(), self._folder.unwritten
+        opened = {episode.name for episode in self.opened.values()}
+        needed = {*held, *in_use}.union(*self._pinned)
+        missing = needed - there
+        assert len(missing) <= unwritten, f"needed but not on the disk: {missing}"
+        spare = there - needed - opened - self._retired
+        assert not spare, f"on the disk without need: {sorted(spare)}"
+
+    def _settle(self, held: Collection[int]) -> None:
+        """Lets the files go that were found on opening but are not held.
+
+        Not before the run goes on, for a state that is restored may hold them.
+        """
+        self._retired.update(e.name for i, e in self.opened.items() if i not in held)
+        self.opened.clear()
+
+    def _pin(self, names: Collection[str]) -> None:
+        self._pinned.append(frozenset(names))
+        while len(self._pinned) > STATES:
+            self._pinned.popleft()
+
+    def _tidy(self, in_use: Collection[str]) -> None:
+        """Removes the retired files that are neither in use nor pinned."""
+        free = self._retired.difference(in_use, *self._pinned)
+        self._retired -= free
+        for name in sorted(free):
+            self._folder.remove(name)
