@@ -567,7 +567,7 @@ def test_the_help_of_a_key_names_each_of_its_choices():
         r"(critic|expl_head)\.dist": {"mse"},
         r".*_opt\.opt": optim.OPTIMIZERS,
         r"actor_grad": losses.ACTOR_GRADS,
-        r"expl_behavior": {"greedy", *explore.BEHAVIOURS},
+        r"expl_behavior": explore.BEHAVIOURS,
         r"disag_target": {"stoch", "deter", "feat", "embed"},
         r"disag_action_align": {"previous", "next"},
         r"expl_model_loss": {"kl", "reward", "discount"},
