@@ -11,7 +11,7 @@ import tensorflow as tf
 from common import config as config_lib
 from common.compute import graphs
 from common.nets import layers as nn
-from dreamerv2.algorithm import actor_critic, explore, rssm, world_model
+from dreamerv2.algorithm import actor_critic, behaviour, rssm, world_model
 
 State = tuple[rssm.State, tf.Tensor]  # carried latent, last action [N, A]
 
@@ -27,7 +27,7 @@ class Policy:
         *,
         model: world_model.WorldModel,
         task: actor_critic.ActorCritic,
-        expl: explore.Behaviour | None,
+        expl: behaviour.Behaviour | None,
         config: config_lib.Config,
         copied: bool,
     ):

@@ -11,12 +11,12 @@ import tiny_agent
 from common import config as config_lib
 from common.compute import graphs
 from common.nets import heads, optim
-from dreamerv2.algorithm import explore
+from dreamerv2.algorithm import behaviour
 
 pytestmark = pytest.mark.tf
 
 
-class Own(explore.Intrinsic):
+class Own(behaviour.Intrinsic):
     """Seeks rewards that are hard to predict; does with features all that one may."""
 
     def build(self, rng):

@@ -16,7 +16,7 @@ from common.config import notes
 from common.envs import registry
 from common.envs.workers import parallel
 from common.records import dashboards
-from common.replay import retention, sampling
+from common.replay.strategies import retention, sampling
 from dreamerv2 import settings
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
