@@ -162,7 +162,13 @@ class Replay:
         self._streams_made += 1
         draw = functools.partial(self._draw, counted=counted)
         stream = streams.Stream(
-            draw, self._find, self._cache, batch, length, rng, prefetch
+            draw=draw,
+            find=self._find,
+            cache=self._cache,
+            batch=batch,
+            length=length,
+            rng=rng,
+            prefetch=prefetch,
         )
         self._streams.add(stream)
         return stream

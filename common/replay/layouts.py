@@ -104,10 +104,6 @@ class Layout:
         """Whether the other layout has the same keys, shapes and dtypes."""
         return isinstance(other, Layout) and self.fields == other.fields
 
-    def __hash__(self) -> int:
-        """Hash over keys, shapes and dtypes."""
-        return hash(tuple(self.fields.items()))
-
     def __str__(self) -> str:
         """Keys, dtypes and shapes, for messages."""
         return describe(self.fields)

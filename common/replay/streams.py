@@ -157,6 +157,7 @@ class Stream:
 
     def __init__(
         self,
+        *,
         draw: Callable[[np.random.Generator], Window],
         find: Callable[[int], episodes.Episode | None],
         cache: Cache,
