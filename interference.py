@@ -20,9 +20,9 @@ def main() -> None:
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from dreamerv2 import success
-    from dreamerv2.run import continual, rundir
+    from dreamerv2.run import loop, rundir
 
-    continual.train(made, config, script="interference")
+    loop.train(made, config, script="interference")
     names = [task.name for task in (*made.trained, *made.eval_only)]
     print(success.draw_run(rundir.path_of(config), names))
 

@@ -18,9 +18,9 @@ def main() -> None:
     made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from dreamerv2.run import continual
+    from dreamerv2.run import loop
 
-    continual.train(made, config, script="train_minigrid")
+    loop.train(made, config, script="train_minigrid")
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:

@@ -43,7 +43,8 @@ def train(env: Any, config: Config) -> None:
     """
     config = cli.resolve(config)
     task = _as_task("task", env, None, config)
-    loop.train([task], phases.Schedule([config.steps]), config)
+    made = tasks_lib.TaskList([task])
+    loop.train(made, config, schedule=phases.Schedule([config.steps]))
 
 
 def cl_train_loop(
@@ -81,7 +82,7 @@ def cl_train_loop(
         _as_task(f"task{k}", env, evaluation, config)
         for k, (env, evaluation) in enumerate(zip(envs, evals, strict=True))
     ]
-    loop.train(tasks, phases.of_tasks(len(tasks), config), config)
+    loop.train(tasks_lib.TaskList(tasks), config)
 
 
 def watch(

@@ -29,15 +29,15 @@ def main() -> None:
 
 def _main() -> None:
     config = parse_flags()
-    trained, _ = make_tasks(config)
+    made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from common.compute import devices
     from dreamerv2.run import loop, phases
 
     config = config.update(precision=devices.choose_precision(config.precision))
-    steps = phases.Schedule([config.steps])
-    loop.train(trained, steps, config, script="dreamerv2.train")
+    schedule = phases.Schedule([config.steps])
+    loop.train(made, config, schedule=schedule, script="dreamerv2.train")
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from common.records import files
 from dreamerv2 import settings as settings_lib
 from dreamerv2.run import phases, rundir
 
@@ -67,7 +68,8 @@ def write(
     place = rundir.prepare(config)
     schedule = phases.Schedule([steps] * len(tasks), config.num_task_repeats)
     ends = schedule.logged_ends(config.envs, config.action_repeat)
-    rundir.save_tasks(place, "train_minigrid", [*tasks, *extra], ends)
+    noted = files.Tasks("train_minigrid", (*tasks, *extra), tuple(ends))
+    files.write_tasks(place, noted)
     lines = []
     for frame in range(10, (ends[-1][1] if until is None else until) + 1, 10):
         (task, end) = next(pair for pair in ends if frame <= pair[1])
@@ -81,7 +83,7 @@ def write(
         if replay:
             lines.append(_counters(frame, task, frame == end))
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    (place / rundir.METRICS).write_text(text + tail)
+    (place / files.METRICS).write_text(text + tail)
     return place
 
 

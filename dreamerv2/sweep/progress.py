@@ -6,7 +6,8 @@ import json
 import os
 import pathlib
 
-from dreamerv2.run import checkpoint, rundir
+from common.records import files
+from dreamerv2.run import checkpoint
 
 _TAIL = 8192  # bytes, more than a line of metrics
 
@@ -16,7 +17,7 @@ def saved_step(folder: pathlib.Path) -> int:
 
     Cheap: whether its files are whole is not looked at.
     """
-    paths = checkpoint.Checkpoints(folder / rundir.CHECKPOINTS).paths()
+    paths = checkpoint.Checkpoints(folder / files.CHECKPOINTS).paths()
     return checkpoint.step_of(paths[-1]) if paths else 0
 
 
@@ -25,7 +26,7 @@ def is_finished(folder: pathlib.Path, total: int) -> bool:
 
     That is what the run itself looks at when it is started again.
     """
-    paths = checkpoint.Checkpoints(folder / rundir.CHECKPOINTS).paths()
+    paths = checkpoint.Checkpoints(folder / files.CHECKPOINTS).paths()
     return any(
         checkpoint.find_fault(path) is None
         for path in reversed(paths)
@@ -37,7 +38,7 @@ def seen_step(folder: pathlib.Path, action_repeat: int = 1) -> int:
     """Returns the step of the last line in the metrics, or of the newest snapshot."""
     step = 0
     try:
-        with open(folder / rundir.METRICS, "rb") as file:
+        with open(folder / files.METRICS, "rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - _TAIL))
             lines = file.read().splitlines()

@@ -15,7 +15,7 @@ from common import config as config_lib
 from common.curves import logs
 from common.envs.suites import minigrid
 from dreamerv2 import cli, settings, success
-from dreamerv2.run import loop
+from dreamerv2.run import loop, phases
 
 pytestmark = pytest.mark.tf
 
@@ -93,11 +93,12 @@ def handed(monkeypatch, tmp_path):
         argv = ["interference.py", *words, f"--logdir={tmp_path}"]
         monkeypatch.setattr(sys, "argv", argv)
         calls = []
-        monkeypatch.setattr(loop, "train", lambda *a, **k: calls.append((*a, k)))
+        monkeypatch.setattr(loop, "train", lambda *a, **k: calls.append(a))
         monkeypatch.setattr(success, "draw_run", lambda *a: "")
         interference.main()
-        (tasks, schedule, config, options), *_ = calls
-        return tasks, schedule, config, options["eval_only"]
+        ((made, config),) = calls
+        schedule = phases.of_tasks(len(made.trained), config)
+        return made.trained, schedule, config, made.eval_only
 
     return parse
 

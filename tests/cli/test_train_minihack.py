@@ -11,7 +11,7 @@ import pytest
 import train_minihack
 from common import config as config_lib
 from dreamerv2 import cli, settings
-from dreamerv2.run import loop
+from dreamerv2.run import loop, phases
 
 pytest.importorskip("minihack")
 pytestmark = pytest.mark.tf
@@ -80,8 +80,9 @@ def handed(monkeypatch):
         calls = []
         monkeypatch.setattr(loop, "train", lambda *a, **k: calls.append(a))
         train_minihack.main()
-        ((tasks, schedule, _),) = calls
-        return [task.name for task in tasks], [p.end for p in schedule.phases]
+        ((made, config),) = calls
+        schedule = phases.of_tasks(len(made.trained), config)
+        return [task.name for task in made.trained], [p.end for p in schedule.phases]
 
     return parse
 
@@ -152,7 +153,7 @@ def test_environments_are_as_the_flags_say(monkeypatch):
     calls = []
     monkeypatch.setattr(loop, "train", lambda *a, **k: calls.append(a))
     train_minihack.main()
-    (((task,), _, _),) = calls
+    ((((task,), _), _),) = calls
     env = task.make()
     assert env.obs_specs["image"].shape == (32, 32, 3)
     env.reset(0)

@@ -12,6 +12,7 @@ from PIL import Image
 
 import dreamerv2.api as dv2
 from common import config as config_lib
+from common.records import files
 from dreamerv2.run import checkpoint, rundir
 from dreamerv2.run import tasks as tasks_lib
 from dreamerv2.watch import __main__ as watch
@@ -68,7 +69,7 @@ def watched(capsys, folder, *flags):
     return capsys.readouterr().out
 
 
-def files(folder):
+def contents(folder):
     """Content by path."""
     return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -264,10 +265,10 @@ def test_any_snapshot_can_be_chosen(run):
 def test_a_damaged_snapshot_is_passed_over_and_left_where_it_is(run, caplog):
     *_, before, newest = sorted((run / "checkpoints").iterdir())
     (newest / "state.json").write_text("{}")
-    content = files(run)
+    content = contents(run)
     assert snapshot_lib.load(run).step == checkpoint.step_of(before)
     assert f"{newest} is damaged (state.json" in caplog.text
-    assert files(run) == content
+    assert contents(run) == content
     with pytest.raises(checkpoint.CheckpointError, match="1 are damaged"):
         snapshot_lib.load(run, checkpoint.step_of(newest))
 
@@ -370,7 +371,7 @@ def test_the_command_asks_for_the_run():
 def test_a_run_that_cannot_be_made_again_says_what_to_do(run, script):
     with pytest.raises(ValueError, match=r"dv2\.watch\(env, logdir\)"):
         watch.main(["--logdir", str(run), "--eval=1"])
-    rundir.save_tasks(run, "galleries", ["walk0", "walk2"])
+    files.write_tasks(run, files.Tasks("galleries", ("walk0", "walk2")))
     with pytest.raises(ValueError, match="tasks walk0, walk2, but galleries makes wal"):
         watch.main(["--logdir", str(run), "--eval=1"])
     (run / "tasks.json").unlink()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreamerv2.run import checkpoint, loop, phases, rundir, tasks
+from common.records import files
+from dreamerv2.run import checkpoint, loop, rundir, tasks
 
 pytestmark = pytest.mark.tf
 
@@ -140,7 +141,7 @@ def test_every_failure_on_the_way_is_survived(tmp_path):
     check_lines(lines)
     assert lines[-1]["loaded_steps"] <= 48
     # On the disk is what is held, and what rows of the next batch still need.
-    paths = (tmp_path / rundir.REPLAY).glob("*.npz")
+    paths = (tmp_path / files.REPLAY).glob("*.npz")
     replay = dummies.snapshot(tmp_path)[0]["replay"]
     assert {path.name for path in paths} == {*replay["held"], *replay["in_use"]}
 
@@ -235,16 +236,15 @@ def test_what_outlives_an_episode_of_an_environment_is_resumed(tmp_path):
         return tasks.Task(name, make, None)
 
     config = dummies.configure(tmp_path, num_task_repeats=2, checkpoint_every=10)
-    schedule = phases.Schedule([40, 40], 2)
     tapes = [], []
     with pytest.raises(KeyError):
-        loop.train(
-            [task("a", tapes[0], fails_at=65), task("b", tapes[1])], schedule, config
-        )
+        failing = task("a", tapes[0], fails_at=65)
+        loop.train(tasks.TaskList([failing, task("b", tapes[1])]), config)
     assert dummies.snapshot(tmp_path)[0]["step"] == 100
-    loop.train([task("a", tapes[0]), task("b", tapes[1])], schedule, config)
+    made = tasks.TaskList([task("a", tapes[0]), task("b", tapes[1])])
+    loop.train(made, config)
     rewards = {}
-    for path in sorted((tmp_path / rundir.REPLAY).glob("*.npz")):
+    for path in sorted((tmp_path / files.REPLAY).glob("*.npz")):
         task_number = int(path.name.split("task")[1][0])
         new = np.load(path)["reward"][1:].tolist()
         rewards.setdefault(task_number, []).extend(new)

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from common import config as config_lib
+from common.records import files
 from dreamerv2 import settings
 from dreamerv2.run import rundir
 
@@ -25,12 +26,12 @@ def contents(folder):
 def make_run(config):
     """A folder in which a run has left something of every kind, and a stranger."""
     folder = rundir.prepare(config)
-    for name in (rundir.REPLAY, rundir.CHECKPOINTS, rundir.TENSORBOARD):
+    for name in (files.REPLAY, files.CHECKPOINTS, files.TENSORBOARD):
         (folder / name).mkdir()
         (folder / name / "file").write_text(name)
-    for name in (rundir.METRICS, rundir.WANDB_ID, "notes.txt"):
+    for name in (files.METRICS, files.WANDB_ID, "notes.txt"):
         (folder / name).write_text(name)
-    rundir.save_tasks(folder, "train_minigrid", ["a", "b"])
+    files.write_tasks(folder, files.Tasks("train_minigrid", ("a", "b")))
     return folder
 
 
@@ -44,8 +45,8 @@ def test_the_folder_is_the_logdir_with_the_tag(tmp_path, monkeypatch):
 def test_preparing_makes_the_folder_and_saves_the_configuration(config, tmp_path):
     folder = rundir.prepare(config)
     assert folder == tmp_path / "logs" / "run"
-    assert contents(folder) == [rundir.CONFIG]
-    assert config_lib.Config.read(folder / rundir.CONFIG) == config
+    assert contents(folder) == [files.CONFIG]
+    assert config_lib.Config.read(folder / files.CONFIG) == config
 
 
 def test_the_same_configuration_goes_on(config):
@@ -82,12 +83,12 @@ def test_another_configuration_is_refused_and_the_keys_are_named(config):
     assert "wandb" not in message
     assert all(way in message for way in ("--resume", "--overwrite", "--tag"))
     assert contents(folder) == before
-    assert config_lib.Config.read(folder / rundir.CONFIG) == config
+    assert config_lib.Config.read(folder / files.CONFIG) == config
 
 
 def test_a_key_that_came_later_is_named_too(config):
     folder = make_run(config)
-    path = folder / rundir.CONFIG
+    path = folder / files.CONFIG
     path.write_text(path.read_text().replace("unroll: false\n", ""))
     with pytest.raises(rundir.RunDirError, match="unroll: None there, False now"):
         rundir.prepare(config)
@@ -95,16 +96,16 @@ def test_a_key_that_came_later_is_named_too(config):
 
 def test_a_run_that_failed_before_its_first_line_stands_in_nobodys_way(config):
     folder = rundir.prepare(config.update({"rssm.act": "mistyped"}))
-    (folder / rundir.METRICS).touch()
-    (folder / rundir.REPLAY).mkdir()
+    (folder / files.METRICS).touch()
+    (folder / files.REPLAY).mkdir()
     assert rundir.prepare(config) == folder
-    assert config_lib.Config.read(folder / rundir.CONFIG) == config
+    assert config_lib.Config.read(folder / files.CONFIG) == config
 
 
-@pytest.mark.parametrize("name", [rundir.METRICS, rundir.CHECKPOINTS])
+@pytest.mark.parametrize("name", [files.METRICS, files.CHECKPOINTS])
 def test_metrics_or_snapshots_make_a_run(config, name):
     folder = make_run(config)
-    for other in {rundir.METRICS, rundir.CHECKPOINTS} - {name}:
+    for other in {files.METRICS, files.CHECKPOINTS} - {name}:
         rundir._delete(folder / other)
     with pytest.raises(rundir.RunDirError):
         rundir.prepare(config.update(seed=3))
@@ -125,18 +126,18 @@ def test_overwrite_deletes_the_run_and_nothing_else(config):
     folder = make_run(config)
     other = config.update(seed=3)
     assert rundir.prepare(other.update(overwrite=True)) == folder
-    assert contents(folder) == [rundir.CONFIG, "notes.txt"]
-    assert config_lib.Config.read(folder / rundir.CONFIG) == other
+    assert contents(folder) == [files.CONFIG, "notes.txt"]
+    assert config_lib.Config.read(folder / files.CONFIG) == other
 
 
 def test_a_run_without_a_snapshot_keeps_its_identity_and_no_data(config):
     folder = make_run(config)
     rundir.forget_unsaved(folder)
     left = {
-        rundir.CONFIG,
-        rundir.TASKS,
-        rundir.CHECKPOINTS,
-        rundir.WANDB_ID,
+        files.CONFIG,
+        files.TASKS,
+        files.CHECKPOINTS,
+        files.WANDB_ID,
         "notes.txt",
     }
     assert set(contents(folder)) == left
@@ -144,7 +145,7 @@ def test_a_run_without_a_snapshot_keeps_its_identity_and_no_data(config):
 
 def test_a_foreign_file_in_place_of_the_configuration_is_refused(config):
     folder = make_run(config)
-    (folder / rundir.CONFIG).write_text("a: [1\n")
+    (folder / files.CONFIG).write_text("a: [1\n")
     with pytest.raises(config_lib.ConfigError, match="Cannot read"):
         rundir.prepare(config)
 
@@ -201,7 +202,7 @@ def test_a_second_process_is_refused_as_long_as_the_first_one_lives(tmp_path):
                 raise AssertionError("The folder was locked twice.")
         other.kill()
     with rundir.locked(tmp_path):  # a dead process holds nothing
-        assert (tmp_path / rundir.LOCK).read_text() == str(os.getpid())
+        assert (tmp_path / files.LOCK).read_text() == str(os.getpid())
 
 
 def test_a_precision_that_the_machine_chooses_is_no_other_configuration(config):

@@ -1,4 +1,4 @@
-"""MiniGrid, MultiSkill and FourRooms: pixels of the agent's view, SPEC.md section 1."""
+"""MiniGrid, MultiSkill and FourRooms: pixels of the agent's view."""
 
 import difflib
 from collections.abc import Sequence

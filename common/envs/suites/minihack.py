@@ -1,4 +1,4 @@
-"""MiniHack levels in pixels around the agent, SPEC.md section 1.
+"""MiniHack levels in pixels around the agent.
 
 NetHack keeps its game in global variables, leaks some memory at every reset, and may
 crash. So each level runs in a process of its own, under supervision.
