@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli
+from dreamerv2 import cli, settings
 from dreamerv2.run import tasks
 
 
@@ -24,8 +24,8 @@ def main() -> None:
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
-    """Returns the configuration that the flags say; see `cli.parse_flags`."""
-    return cli.parse_flags("minigrid", __doc__, argv)
+    """Returns the configuration that the flags say; see `settings.parse_flags`."""
+    return settings.parse_flags(settings.SCRIPTS["train_minigrid"], __doc__, argv)
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:

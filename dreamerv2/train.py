@@ -18,7 +18,7 @@ if __name__ == "__main__":
     sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
 
 from common import config as config_lib
-from dreamerv2 import cli
+from dreamerv2 import cli, settings
 from dreamerv2.run import tasks
 
 
@@ -41,8 +41,8 @@ def _main() -> None:
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
-    """Returns the configuration that the flags say; see `cli.parse_flags`."""
-    return cli.parse_flags("train", __doc__, argv)
+    """Returns the configuration that the flags say; see `settings.parse_flags`."""
+    return settings.parse_flags(settings.SCRIPTS["dreamerv2.train"], __doc__, argv)
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from common import config as config_lib
 from common import specs
-from common.compute import devices, onehots
+from common.compute import devices, loading, onehots
 from common.nets import coders
 from dreamerv2 import settings as settings_lib
 from dreamerv2.algorithm import agent as agent_lib
@@ -349,5 +349,5 @@ def _print_table(folder: str, rows: list[Row]) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    loading.prepare_script()
     sys.exit(main())

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from common import config as config_lib
 from common.records import files
-from dreamerv2 import cli
+from dreamerv2 import cli, settings
 from dreamerv2.run import checkpoint, phases, rundir, stopping, tasks
 
 SNAPSHOTS = 20  # steps between them
@@ -25,7 +25,7 @@ TASKS = ("walk", "run")
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
-    return cli.parse_flags("minigrid", __doc__, argv)
+    return settings.parse_flags("minigrid", __doc__, argv)
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:

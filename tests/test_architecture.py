@@ -11,11 +11,12 @@ import sys
 
 import pytest
 
+from dreamerv2 import settings
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("dreamerv2", "common", "gym_minigrid")
-SCRIPTS = ("train_minigrid", "train_minihack", "interference")
+SCRIPTS = [name for name in settings.SCRIPTS if "." not in name]
 
-WATCH = "dreamerv2.watch.__main__"
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
 # Rooms from the bottom up; a module belongs to the longest name that begins its own.
@@ -310,12 +311,7 @@ def test_the_runs_of_a_script_can_be_watched(name):
     functions = [node for node in TREES[name].body if isinstance(node, ast.FunctionDef)]
     names = {function.name for function in functions}
     assert {"parse_flags", "make_tasks"} <= names, "sweeps and watching ask for these"
-    (scripts,) = (
-        ast.literal_eval(node.value)
-        for node in TREES[WATCH].body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SCRIPTS"
-    )
-    assert name in scripts
+    assert f"settings.SCRIPTS['{name}']" in ast.unparse(TREES[name])
     noted = [
         keyword.value.value
         for node in ast.walk(TREES[name])

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common import config as config_lib
+from common.config import plugins
 from common.records import files
 from dreamerv2 import settings
 from dreamerv2.run import checkpoint
@@ -32,18 +33,22 @@ class Snapshot(NamedTuple):
 
 
 def load(logdir: str | os.PathLike, step: int | str = NEWEST) -> Snapshot:
-    """Reads a snapshot of a run, which may be under way; changes nothing there.
+    """Reads a snapshot of a run, which may be under way, and imports its plugins.
+
+    Nothing is changed in the run's folder.
 
     Args:
       logdir: The folder of the run, `logdir/tag`.
       step: Step of the snapshot, or `newest`, the newest that is whole.
 
     Raises:
-      ValueError: If there is no run, or no snapshot of that step.
+      ValueError: If there is no run, no snapshot of that step, or a plugin of the run
+        cannot be imported.
       CheckpointError: If every snapshot is damaged, or that of the step is.
     """
     folder = pathlib.Path(logdir).expanduser().resolve()
     config = _read_config(folder)
+    plugins.load(config.get("plugins", ()))
     noted = files.read_tasks(folder)
     path, state, tensors = _read_snapshot(folder, config, step)
     return Snapshot(path, config, noted.script, noted.names, state["step"], tensors)

@@ -68,7 +68,7 @@ FURTHER = {
 
 
 def parse(command):
-    return cli.parse_flags("minigrid", "", shlex.split(command))
+    return settings.parse_flags("minigrid", "", shlex.split(command))
 
 
 def changes(config):
@@ -83,7 +83,7 @@ def changes(config):
 def test_the_commands_of_the_users_mean_what_they_meant(command):
     python, script, *words = shlex.split(command)
     assert (python, script) == ("python", "train_minigrid.py")
-    config = cli.parse_flags("minigrid", "", words)
+    config = settings.parse_flags("minigrid", "", words)
     for key, value in commands.MINIGRID[command].items():
         assert config[key] == value
     assert set(changes(config)) <= set(
@@ -234,7 +234,9 @@ def test_help_lists_every_key_with_its_default_and_every_other_flag():
     for key, value in base.flat.items():
         shown = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
         assert shown in lines[f"--{key}"]
-    assert {f"--{flag}" for flag in (*cli.ALIASES, *cli.SWITCHES)} <= set(lines)
+    assert {f"--{flag}" for flag in (*settings.ALIASES, *settings.SWITCHES)} <= set(
+        lines
+    )
     assert "steps between evaluations" in lines["--eval_every"]
     assert "num_tasks=3" in result.stdout  # an example
 
@@ -279,9 +281,9 @@ def test_errors_of_the_program_keep_their_traceback():
 
 def test_the_reference_block_takes_the_released_rule_for_a_reservoir():
     words = ["--reservoir_sampling"]
-    assert cli.parse_flags("minigrid", "", words).replay.retention == "reservoir"
+    assert settings.parse_flags("minigrid", "", words).replay.retention == "reservoir"
     words = ["--configs", "reference", *words]
-    config = cli.parse_flags("minigrid", "", words)
+    config = settings.parse_flags("minigrid", "", words)
     assert config.replay.retention == "random_replacement"
     assert config.doorkey_size == 8 and config.eval_steps == 1000
     assert config.reset_optimizer_on_task_change

@@ -14,7 +14,7 @@ import interference
 from common import config as config_lib
 from common.curves import logs
 from common.envs.suites import minigrid
-from dreamerv2 import cli, settings, success
+from dreamerv2 import settings, success
 from dreamerv2.run import loop, phases
 
 pytestmark = pytest.mark.tf
@@ -118,7 +118,7 @@ def names(tasks):
 def test_the_commands_mean_what_they_meant(command, handed, tmp_path):
     python, script, *words = shlex.split(command)
     assert (python, script) == ("python", "interference.py")
-    config = cli.parse_flags("interference", "", words)
+    config = settings.parse_flags("interference", "", words)
     base = settings.defaults.update(settings.configs["interference"])
     expected = commands.INTERFERENCE[command]
     assert {key: config[key] for key in expected} == expected

@@ -10,7 +10,7 @@ import pytest
 
 import train_minihack
 from common import config as config_lib
-from dreamerv2 import cli, settings
+from dreamerv2 import settings
 from dreamerv2.run import loop, phases
 
 pytest.importorskip("minihack")
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.tf
 def test_the_commands_of_the_users_mean_what_they_meant(command):
     python, script, *words = shlex.split(command)
     assert (python, script) == ("python", "train_minihack.py")
-    config = cli.parse_flags("minihack", "", words)
+    config = settings.parse_flags("minihack", "", words)
     before = settings.defaults.update(settings.configs["minihack"])
     changes = {key: new for key, _, new in config_lib.differences(before, config)}
     assert changes == commands.MINIHACK[command]
 
 
 def test_the_script_starts_from_its_published_block():
-    config = cli.parse_flags("minihack", "", [])
+    config = settings.parse_flags("minihack", "", [])
     published = {
         "train_every": 10,
         "prefill": 10_000,
@@ -128,7 +128,7 @@ def test_without_cl_one_of_eleven_levels_is_trained(handed, number):
 
 
 def test_the_imbalance_benchmark_has_the_capacity_of_the_paper():
-    config = cli.parse_flags("minihack", "", ["--configs", "imbalance"])
+    config = settings.parse_flags("minihack", "", ["--configs", "imbalance"])
     assert config.replay.capacity == 400_000
 
 

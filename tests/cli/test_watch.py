@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import types
 
 import dummies
@@ -58,8 +59,7 @@ def script(trained, monkeypatch):
         return tasks_lib.TaskList(tapes.tasks[:1], tapes.tasks[1:])
 
     module = types.SimpleNamespace(make_tasks=make_tasks)
-    monkeypatch.setitem(watch.importlib.sys.modules, "galleries", module)
-    monkeypatch.setattr(watch, "SCRIPTS", ("galleries",))
+    monkeypatch.setitem(sys.modules, "galleries", module)
     return tapes
 
 
@@ -355,7 +355,8 @@ def test_the_command_makes_a_video(trained, script, capsys, tmp_path):
         (["--out=none/v.mp4"], "no folder"),
         (["--out=v.avi"], r"end in \.mp4 or \.gif"),
         (["--evall=1"], "Unknown flag --evall. Did you mean --eval"),
-        (["--script=pathlib"], "made by pathlib; say with --script which of galler"),
+        (["--script=pathlib"], "pathlib has no 'make_tasks'"),
+        (["--script=galerie"], "script names the module 'galerie', which cannot be im"),
     ],
 )
 def test_bad_flags_are_named(trained, script, capsys, flags, message):
