@@ -4,6 +4,7 @@ No TensorFlow is loaded here: flags are checked before it.
 """
 
 import pathlib
+import re
 import shlex
 import subprocess
 import sys
@@ -77,23 +78,17 @@ def changes(config):
     return {k: new for k, _, new in config_lib.differences(base, config)}
 
 
-@pytest.mark.parametrize(
-    "command", commands.MINIGRID, ids=("dv2", "state_bonus", "p2e")
-)
-def test_the_commands_of_the_users_mean_what_they_meant(command):
-    python, script, *words = shlex.split(command)
-    assert (python, script) == ("python", "train_minigrid.py")
-    config = settings.parse_flags("minigrid", "", words)
-    for key, value in commands.MINIGRID[command].items():
-        assert config[key] == value
-    assert set(changes(config)) <= set(
-        commands.MINIGRID[command]
-    )  # and nothing else changed
+def test_the_commands_of_the_users_mean_what_they_meant():
+    for command, expected in commands.MINIGRID.items():
+        python, script, *words = shlex.split(command)
+        assert (python, script) == ("python", "train_minigrid.py")
+        config = settings.parse_flags("minigrid", "", words)
+        assert {key: config[key] for key in expected} == expected
+        assert set(changes(config)) <= set(expected)  # and nothing else changed
 
 
-@pytest.mark.parametrize("flags", FURTHER)
-def test_further_flags_set_their_keys_and_no_others(flags):
-    assert changes(parse(flags)) == FURTHER[flags]
+def test_further_flags_set_their_keys_and_no_others():
+    assert {flags: changes(parse(flags)) for flags in FURTHER} == FURTHER
 
 
 def test_the_script_starts_from_its_published_block():
@@ -210,10 +205,14 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("command", REFUSED)
-def test_what_cannot_be_meant_is_refused_with_a_hint(command):
-    with pytest.raises(config_lib.ConfigError, match=REFUSED[command]):
-        parse(command)
+def test_what_cannot_be_meant_is_refused_with_a_hint():
+    said = {}
+    for command in REFUSED:
+        with pytest.raises(config_lib.ConfigError) as error:
+            parse(command)
+        said[command] = str(error.value)
+    wrong = {c: text for c, text in said.items() if not re.search(REFUSED[c], text)}
+    assert not wrong
 
 
 # The process.

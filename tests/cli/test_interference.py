@@ -114,22 +114,21 @@ def names(tasks):
     return [task.name for task in tasks]
 
 
-@pytest.mark.parametrize("command", commands.INTERFERENCE)
-def test_the_commands_mean_what_they_meant(command, handed, tmp_path):
-    python, script, *words = shlex.split(command)
-    assert (python, script) == ("python", "interference.py")
-    config = settings.parse_flags("interference", "", words)
+def test_the_commands_mean_what_they_meant(handed):
     base = settings.defaults.update(settings.configs["interference"])
-    expected = commands.INTERFERENCE[command]
-    assert {key: config[key] for key in expected} == expected
-    changed = {key for key, *_ in config_lib.differences(base, config)}
-    assert changed <= set(expected)  # and nothing else
-    tasks, schedule, _, others = handed(command)
-    trained = [PROC] if "--proc" in words else PAIR
-    assert names(tasks) == trained
-    assert names(others) == ([] if trained == PAIR else PAIR)
-    ends = [1_000_000 * (k + 1) for k in range(len(trained))]
-    assert [phase.end for phase in schedule.phases] == ends
+    for command, expected in commands.INTERFERENCE.items():
+        python, script, *words = shlex.split(command)
+        assert (python, script) == ("python", "interference.py")
+        config = settings.parse_flags("interference", "", words)
+        assert {key: config[key] for key in expected} == expected
+        changed = {key for key, *_ in config_lib.differences(base, config)}
+        assert changed <= set(expected)  # and nothing else
+        tasks, schedule, _, others = handed(command)
+        trained = [PROC] if "--proc" in words else PAIR
+        assert names(tasks) == trained
+        assert names(others) == ([] if trained == PAIR else PAIR)
+        ends = [1_000_000 * (k + 1) for k in range(len(trained))]
+        assert [phase.end for phase in schedule.phases] == ends
 
 
 def test_settings_are_those_of_minigrid_but_for_the_project():

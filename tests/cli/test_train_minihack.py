@@ -100,9 +100,8 @@ FOUR = ["Room-Random-15x15", "Room-Trap-15x15", "River-Narrow", "River-Monster"]
 TWO = ["Room-Random-15x15", "River-Narrow"]
 
 
-@pytest.mark.parametrize(
-    ("flags", "names", "steps"),
-    [
+def test_the_flags_choose_the_benchmark(handed):
+    for flags, names, steps in (
         ("--cl", EIGHT, [1e6] * 8),
         ("--cl --num_tasks=3", EIGHT[:3], [1e6] * 3),
         ("--cl --cl_small --num_tasks=4", FOUR, [1e6] * 4),
@@ -113,18 +112,16 @@ TWO = ["Room-Random-15x15", "River-Narrow"]
         ("--cl --num_tasks=3 --unbalanced_steps=1,2,3", EIGHT[:3], [1, 2, 3]),
         ("--configs imbalance", TWO, [4e5, 2.4e6]),
         ("--tasks MiniHack-Room-5x5-v0 --steps=7", ["Room-5x5"], [7]),
-    ],
-)
-def test_the_flags_choose_the_benchmark(handed, flags, names, steps):
-    chosen, ends = handed(flags)
-    assert short(chosen) == names
-    assert ends == [sum(steps[: k + 1]) for k in range(len(steps))]
+    ):
+        chosen, ends = handed(flags)
+        assert short(chosen) == names
+        assert ends == [sum(steps[: k + 1]) for k in range(len(steps))]
 
 
-@pytest.mark.parametrize("number", range(11))
-def test_without_cl_one_of_eleven_levels_is_trained(handed, number):
-    chosen, ends = handed(f"--env {number}")
-    assert (short(chosen), ends) == ([ELEVEN[number]], [1e6])
+def test_without_cl_one_of_eleven_levels_is_trained(handed):
+    for number, level in enumerate(ELEVEN):
+        chosen, ends = handed(f"--env {number}")
+        assert (short(chosen), ends) == ([level], [1e6])
 
 
 def test_the_imbalance_benchmark_has_the_capacity_of_the_paper():
@@ -132,19 +129,16 @@ def test_the_imbalance_benchmark_has_the_capacity_of_the_paper():
     assert config.replay.capacity == 400_000
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
+def test_what_cannot_be_meant_is_refused(handed):
+    for flags, message in (
         ("--env 11", "numbered 0 to 10"),
         ("--cl --unbalanced_steps=1,2,3", "3 entries.*8 tasks"),
         ("--cl --num_tasks=9", "the benchmark has 8 tasks"),
         ("--tasks MiniHack-River-Narow-v0", "nearest are MiniHack-River-Narrow-v0"),
         ("--state_bonus", "state_bonus counts visits of MiniGrid cells"),
-    ],
-)
-def test_what_cannot_be_meant_is_refused(handed, flags, message):
-    with pytest.raises(ValueError, match=message):
-        handed(flags)
+    ):
+        with pytest.raises(ValueError, match=message):
+            handed(flags)
 
 
 def test_environments_are_as_the_flags_say(monkeypatch):

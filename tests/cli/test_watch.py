@@ -13,8 +13,11 @@ from PIL import Image
 
 import dreamerv2.api as dv2
 from common import config as config_lib
+from common.envs import registry
 from common.records import files
-from dreamerv2.run import checkpoint, rundir
+from dreamerv2 import settings
+from dreamerv2.algorithm import explore
+from dreamerv2.run import checkpoint, loop, rundir
 from dreamerv2.run import tasks as tasks_lib
 from dreamerv2.watch import __main__ as watch
 from dreamerv2.watch import film, show
@@ -378,6 +381,67 @@ def test_a_run_that_cannot_be_made_again_says_what_to_do(run, script):
     (run / "tasks.json").unlink()
     with pytest.raises(ValueError, match="an unknown script; say with --script"):
         watch.main(["--logdir", str(run), "--eval=1"])
+
+
+PLUGIN = """
+import dummies
+from common.envs import registry
+from dreamerv2.algorithm import explore
+from dreamerv2.run import tasks
+
+
+class Restless(explore.BEHAVIOURS["Random"]):
+    pass
+
+
+def make(name, **options):
+    return dummies.adapt(dummies.Gallery())
+
+
+def make_tasks(config):
+    return tasks.of_suite("halls", ["walk"], config)
+
+
+explore.BEHAVIOURS["Restless"] = Restless
+registry.SUITES["halls"] = registry.Suite("halls", "halls_walk")
+"""
+
+
+@pytest.fixture
+def forget(monkeypatch):
+    """Makes this process one that has not imported the plugin."""
+    known = settings.Settings({**settings.defaults.flat, "plugins": []})
+    monkeypatch.setattr(settings, "defaults", known)
+
+    def run():
+        for table, key in (
+            (sys.modules, "halls"),
+            (registry.SUITES, "halls"),
+            (explore.BEHAVIOURS, "Restless"),
+        ):
+            table.pop(key, None)
+
+    yield run
+    run()
+
+
+def test_a_run_with_a_suite_and_a_behaviour_of_ones_own_is_watched(
+    tmp_path, forget, capsys
+):
+    path, folder = tmp_path / "halls.py", tmp_path / "run"
+    path.write_text(PLUGIN)
+    options = {"jit": False, "steps": 20, "prefill": 10, "expl_behavior": "Restless"}
+    config = settings.defaults.update(dummies.configure(folder, **options).flat)
+    with pytest.raises(ValueError, match="Unknown task 'halls_walk'"):
+        tasks_lib.of_suite("halls", ["walk"], config)
+    config = settings.resolve(config.update(plugins=[str(path)]))
+    made = tasks_lib.of_suite("halls", ["walk"], config)
+    loop.train(made, config, script=str(path))
+    forget()
+    capsys.readouterr()
+    watch.main(["--logdir", str(folder), "--eval=2", "--policy=explore", "--json"])
+    (task,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert (task["name"], task["episodes"]) == ("walk", 2)
 
 
 # From a program.

@@ -223,6 +223,28 @@ def test_from_the_second_task_on_weights_are_pulled_to_the_end_of_the_last(tmp_p
     assert len(set(map(float, weights.values()))) == 4
 
 
+@pytest.mark.parametrize(("repeats", "fails_at"), [(1, 1), (2, 41)])
+def test_the_parts_are_told_of_a_task_change_once_also_by_a_run_that_goes_on(
+    tmp_path, recorder, repeats, fails_at
+):
+    tapes = dummies.Tapes(2)
+    dummies.run(tmp_path / "whole", tapes, num_task_repeats=repeats)
+    changes = [(0, 1), (1, 0), (0, 1)][: 2 * repeats - 1]
+    assert recorder[-1].switches == changes
+    tapes.options[1] = {"fails_at": len(dummies.steps(tapes.train[1])) + fails_at}
+    with pytest.raises(KeyError):
+        dummies.run(tmp_path / "stopped", tapes, num_task_repeats=repeats)
+    tapes.options[1] = {}
+    dummies.run(tmp_path / "stopped", tapes, num_task_repeats=repeats)
+    assert recorder[-2].switches == changes
+    assert recorder[-1].switches == changes[-1:]
+
+
+def test_one_task_after_itself_is_no_task_change(tmp_path, recorder):
+    dummies.run(tmp_path, dummies.Tapes(1), num_task_repeats=3)
+    assert recorder[-1].switches == []
+
+
 # Exploration.
 
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from common import config as config_lib
+from common.config import kinds
 from common.records import files
 from dreamerv2 import settings
 from dreamerv2.run import rundir
@@ -94,6 +95,17 @@ def test_a_key_that_came_later_is_named_too(config):
         rundir.prepare(config)
 
 
+def test_a_key_that_came_later_and_says_nothing_makes_no_other_run(config):
+    folder = make_run(config)
+    path = folder / files.CONFIG
+    path.write_text(path.read_text().replace("unbalanced_steps: []\n", ""))
+    assert "unbalanced_steps" not in config_lib.Config.read(path).flat
+    assert rundir.prepare(config) == folder
+    path.write_text(path.read_text().replace("unbalanced_steps: []\n", ""))
+    with pytest.raises(rundir.RunDirError, match="unbalanced_steps: None there, .5,."):
+        rundir.prepare(config.update(unbalanced_steps=[5]))
+
+
 def test_a_run_that_failed_before_its_first_line_stands_in_nobodys_way(config):
     folder = rundir.prepare(config.update({"rssm.act": "mistyped"}))
     (folder / files.METRICS).touch()
@@ -148,6 +160,70 @@ def test_a_foreign_file_in_place_of_the_configuration_is_refused(config):
     (folder / files.CONFIG).write_text("a: [1\n")
     with pytest.raises(config_lib.ConfigError, match="Cannot read"):
         rundir.prepare(config)
+
+
+# A run in its folder.
+
+NOTED = files.Tasks("train_minigrid", ("a", "b"), ((0, 10), (1, 20)))
+
+
+def test_an_open_folder_is_locked_and_knows_configuration_and_tasks(config):
+    with rundir.opened(config, NOTED, lambda: True) as folder:
+        assert rundir.is_locked(folder)
+        assert config_lib.Config.read(folder / files.CONFIG) == config
+        assert files.read_tasks(folder) == NOTED
+    assert not rundir.is_locked(folder)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_what_no_snapshot_covers_is_deleted_when_the_folder_is_opened(config, saved):
+    folder = make_run(config)
+    before = contents(folder)
+    with rundir.opened(config, NOTED, lambda: saved):
+        lost = set(before) - set(contents(folder))
+    assert lost == (set() if saved else {files.METRICS, files.REPLAY, "tensorboard"})
+
+
+def test_a_folder_that_is_refused_is_left_as_it_was(config):
+    folder = make_run(config)
+    before = {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(rundir.RunDirError, match="seed: 0 there, 1 now"):
+        with rundir.opened(config.update(seed=1), NOTED, lambda: False):
+            raise AssertionError("It was opened.")
+    (folder / files.LOCK).unlink()
+    after = {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"scri', files.Tasks()),  # a killed run of an old version
+        ("[]", files.Tasks()),
+        ('{"script": "s"}', files.Tasks()),
+        ('{"script": "s", "tasks": ["a"]}', files.Tasks("s", ("a",))),
+        ('{"tasks": ["a"], "ends": [[0, 9]]}', files.Tasks("", ("a",), ((0, 9),))),
+        ('{"tasks": ["a"], "ends": [[0, "end"]]}', files.Tasks()),
+    ],
+)
+def test_what_tasks_json_does_not_say_is_unknown(tmp_path, text, expected):
+    assert files.read_tasks(tmp_path) == files.Tasks()
+    (tmp_path / files.TASKS).write_text(text)
+    assert files.read_tasks(tmp_path) == expected
+
+
+def test_every_kind_of_keys_has_keys_and_what_learns_is_in_none():
+    kinds_of = (kinds.START, kinds.PLACE, kinds.NAME, kinds.SPEED, kinds.LOGGED)
+    known = {*settings.defaults.flat, "plugins"}
+    for kind in (*kinds_of, kinds.TASKS, kinds.SCHEDULE):
+        for pattern in kind:
+            assert any(kinds.is_one_of(key, (pattern,)) for key in known), pattern
+    for key in ("discount", "replay.capacity", "expl_behavior", "rssm.deter"):
+        assert kinds.makes_another_run(key) and kinds.makes_another_method(key)
+    free = {key for key in known if not kinds.makes_another_run(key)}
+    assert {"logdir", "wandb.mode", "checkpoint_keep", "force"} <= free
+    assert not any(map(kinds.makes_another_method, free))
+    assert kinds.makes_another_run("seed") and not kinds.makes_another_method("seed")
 
 
 # Disks.
