@@ -56,9 +56,11 @@ def train(
         raise ValueError(f"seed is {config.seed}; it must be 0 or more.")
     if schedule is None:
         schedule = phases.of_tasks(len(tasks.trained), config)
-    names = [task.name for task in (*tasks.trained, *tasks.eval_only)]
-    ends = schedule.logged_ends(config.envs, config.action_repeat)
-    noted = files.Tasks(script, tuple(names), tuple(ends))
+    noted = files.Tasks(
+        script,
+        tuple(task.name for task in (*tasks.trained, *tasks.eval_only)),
+        tuple(schedule.logged_ends(config.envs, config.action_repeat)),
+    )
     snapshots = checkpoint.Checkpoints(
         rundir.path_of(config) / files.CHECKPOINTS,
         config.checkpoint_keep,
@@ -82,9 +84,9 @@ def train(
             run.check_tasks(schedule)
             if latest:
                 run.restore(state, checkpoint.load_tensors(latest))
-                _say_where(run.step, schedule, names)
+                _say_where(run.step, schedule, noted.names)
             if _train(run, schedule, snapshots, stop):
-                result = summary.summarize(folder, names, schedule, config)
+                result = summary.summarize(folder, noted.names, schedule, config)
                 run.write(result.metrics)
                 print(result.text)
         if config.del_exp_replay and not stop:

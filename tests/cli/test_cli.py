@@ -3,6 +3,7 @@
 No TensorFlow is loaded here: flags are checked before it.
 """
 
+import importlib
 import pathlib
 import re
 import shlex
@@ -89,6 +90,27 @@ def test_the_commands_of_the_users_mean_what_they_meant():
 
 def test_further_flags_set_their_keys_and_no_others():
     assert {flags: changes(parse(flags)) for flags in FURTHER} == FURTHER
+
+
+def test_every_script_of_the_table_starts_from_its_block():
+    for module, block in settings.SCRIPTS.items():
+        assert (ROOT / settings.script_file(module)).is_file()
+        config = importlib.import_module(module).parse_flags([])
+        assert config == settings.defaults.update(settings.configs.get(block, {}))
+
+
+def test_what_a_module_of_plugins_adds_is_there_once_the_flags_are_read(tmp_path):
+    path = tmp_path / "own_words.py"
+    path.write_text("LOADED = True\n")
+    config = config_lib.Config({**settings.defaults.flat, "plugins": [str(path)]})
+    try:
+        assert settings.resolve(config) == config
+        assert sys.modules["own_words"].LOADED
+    finally:
+        sys.modules.pop("own_words", None)
+    missing = config.update(plugins=["own_wrods"])
+    with pytest.raises(config_lib.ConfigError, match="plugins names .* 'own_wrods'"):
+        settings.resolve(missing)
 
 
 def test_the_script_starts_from_its_published_block():
