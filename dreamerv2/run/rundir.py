@@ -18,7 +18,6 @@ _OURS = (
     *(files.CHECKPOINTS, files.TENSORBOARD, files.WANDB_ID),
 )
 _REPLAYS = (files.REPLAY, files.EVAL_REPLAY)
-_NOTHING = ("", ())  # a key that came later and says nothing
 
 
 class RunDirError(ValueError):
@@ -100,7 +99,6 @@ def check_same(config: config_lib.Config) -> None:
         for key, old, new in config_lib.differences(before, config)
         if kinds.makes_another_run(key)
         and (key, new) != ("precision", "auto")  # the run's machine has chosen
-        and not (old is None and new in _NOTHING)
     ]
     if differences:
         lines = [

@@ -95,17 +95,6 @@ def test_a_key_that_came_later_is_named_too(config):
         rundir.prepare(config)
 
 
-def test_a_key_that_came_later_and_says_nothing_makes_no_other_run(config):
-    folder = make_run(config)
-    path = folder / files.CONFIG
-    path.write_text(path.read_text().replace("unbalanced_steps: []\n", ""))
-    assert "unbalanced_steps" not in config_lib.Config.read(path).flat
-    assert rundir.prepare(config) == folder
-    path.write_text(path.read_text().replace("unbalanced_steps: []\n", ""))
-    with pytest.raises(rundir.RunDirError, match="unbalanced_steps: None there, .5,."):
-        rundir.prepare(config.update(unbalanced_steps=[5]))
-
-
 def test_a_run_that_failed_before_its_first_line_stands_in_nobodys_way(config):
     folder = rundir.prepare(config.update({"rssm.act": "mistyped"}))
     (folder / files.METRICS).touch()
