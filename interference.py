@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli
+from dreamerv2 import cli, settings
 from dreamerv2.run import tasks
 
 
@@ -20,16 +20,16 @@ def main() -> None:
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from dreamerv2 import success
-    from dreamerv2.run import continual, rundir
+    from dreamerv2.run import loop, rundir
 
-    continual.train(made, config, script="interference")
+    loop.train(made, config, script="interference")
     names = [task.name for task in (*made.trained, *made.eval_only)]
     print(success.draw_run(rundir.path_of(config), names))
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
-    """Returns the configuration that the flags say; see `cli.parse_flags`."""
-    return cli.parse_flags("interference", __doc__, argv)
+    """Returns the configuration that the flags say; see `settings.parse_flags`."""
+    return settings.parse_flags(settings.SCRIPTS["interference"], __doc__, argv)
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli
+from dreamerv2 import cli, settings
 from dreamerv2.run import tasks
 
 
@@ -18,14 +18,14 @@ def main() -> None:
     made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from dreamerv2.run import continual
+    from dreamerv2.run import loop
 
-    continual.train(made, config, script="train_minigrid")
+    loop.train(made, config, script="train_minigrid")
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
-    """Returns the configuration that the flags say; see `cli.parse_flags`."""
-    return cli.parse_flags("minigrid", __doc__, argv)
+    """Returns the configuration that the flags say; see `settings.parse_flags`."""
+    return settings.parse_flags(settings.SCRIPTS["train_minigrid"], __doc__, argv)
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:

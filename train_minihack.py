@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli
+from dreamerv2 import cli, settings
 from dreamerv2.run import tasks
 
 
@@ -19,14 +19,14 @@ def main() -> None:
     made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from dreamerv2.run import continual
+    from dreamerv2.run import loop
 
-    continual.train(made, config, script="train_minihack")
+    loop.train(made, config, script="train_minihack")
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
-    """Returns the configuration that the flags say; see `cli.parse_flags`."""
-    return cli.parse_flags("minihack", __doc__, argv)
+    """Returns the configuration that the flags say; see `settings.parse_flags`."""
+    return settings.parse_flags(settings.SCRIPTS["train_minihack"], __doc__, argv)
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:
@@ -36,7 +36,7 @@ def make_tasks(config: config_lib.Config) -> tasks.TaskList:
 
 
 def benchmark(config: config_lib.Config) -> Sequence[str]:
-    """Returns the levels that the flags choose from, SPEC.md section 1.
+    """Returns the levels that the flags choose from.
 
     Without `cl` all eleven, by the number `env`. With it the eight of the paper, the
     four of `cl_small`, or the two of the imbalance benchmark: those are meant when

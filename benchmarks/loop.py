@@ -107,7 +107,8 @@ def run(
             move_away(task, latency) for task in choose_tasks(suite, config).trained
         ]
         with contextlib.redirect_stdout(io.StringIO()):
-            loop.train(tasks, phases.Schedule([total]), config)
+            made = tasks_lib.TaskList(tasks)
+            loop.train(made, config, schedule=phases.Schedule([total]))
         text = (pathlib.Path(folder) / "metrics.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     # The first line has the steps before the first update.

@@ -4,9 +4,7 @@
 out, `sweep` runs many; `api` is what users import (`import dreamerv2.api as dv2`).
 """
 
-import os
 import pathlib
-import platform
 
 import common
 
@@ -19,7 +17,6 @@ if _FOUND.parent != _ROOT:
         "on the import path."
     )
 
-# Before TensorFlow is loaded, which asks only once. On x86 CPUs without AVX512-VNNI it
-# leaves oneDNN off, and an update takes 1.2 (full) to 1.7 times (small) as long.
-if platform.machine() in ("x86_64", "AMD64"):
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+from common.compute import loading  # noqa: E402  of the right package
+
+loading.prepare()

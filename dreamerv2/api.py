@@ -15,7 +15,7 @@ from typing import Any
 from common import config as config_lib
 from common.config import coerce
 from common.envs import base, checks, gym_adapter, wrappers
-from dreamerv2 import cli, settings
+from dreamerv2 import settings
 from dreamerv2.run import loop, phases
 from dreamerv2.run import tasks as tasks_lib
 from dreamerv2.watch import player, show
@@ -36,14 +36,15 @@ def train(env: Any, config: Config) -> None:
         that makes one. A function allows `envs` above 1 and evaluation in an
         environment of its own; a single environment is never evaluated on.
       config: `dv2.defaults` with your updates; `steps` long, written to `logdir`.
-        What one setting implies for others is applied, see `cli.resolve`.
+        What one setting implies for others is applied, see `settings.resolve`.
 
     Raises:
       ValueError: If the environment's spaces or the configuration are not supported.
     """
-    config = cli.resolve(config)
+    config = settings.resolve(config)
     task = _as_task("task", env, None, config)
-    loop.train([task], phases.Schedule([config.steps]), config)
+    made = tasks_lib.TaskList([task])
+    loop.train(made, config, schedule=phases.Schedule([config.steps]))
 
 
 def cl_train_loop(
@@ -76,12 +77,12 @@ def cl_train_loop(
             "eval_envs holds one environment twice, but all tasks are evaluated at the "
             "same time; give another one for each task, or functions that make them."
         )
-    config = cli.resolve(config.update(eval_envs=1) if single else config)
+    config = settings.resolve(config.update(eval_envs=1) if single else config)
     tasks = [
         _as_task(f"task{k}", env, evaluation, config)
         for k, (env, evaluation) in enumerate(zip(envs, evals, strict=True))
     ]
-    loop.train(tasks, phases.of_tasks(len(tasks), config), config)
+    loop.train(tasks_lib.TaskList(tasks), config)
 
 
 def watch(

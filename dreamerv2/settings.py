@@ -1,14 +1,66 @@
-"""The configuration blocks of configs.yaml, wherever the package is installed."""
+"""The configuration of a run: blocks of configs.yaml, and the flags of the scripts."""
 
 from __future__ import annotations
 
 import functools
+import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from common import config as config_lib
-from common.config import notes
+from common.config import coerce, notes, plugins
+
+# Our scripts by module, and the block of configs.yaml that each of them starts from.
+SCRIPTS = {
+    "train_minigrid": "minigrid",
+    "train_minihack": "minihack",
+    "interference": "interference",
+    "dreamerv2.train": "train",
+}
+
+# The users' flags, and the configuration keys that they set.
+ALIASES = {
+    "minlen": "replay.minlen",
+    "replay_capacity": "replay.capacity",
+    "batch_size": "dataset.batch",
+    "rssm_stoch": "rssm.stoch",
+    "rssm_discrete": "rssm.discrete",
+    "beta": "loss_scales.kl",
+    "wandb_proj_name": "wandb.project",
+    "wandb_group": "wandb.group",
+    "wandb_dir": "wandb.dir",
+    "wandb_mode": "wandb.mode",
+}
+
+
+def _coverage_args(word: str) -> dict[str, object]:
+    """Reads `--coverage_sampling_args`: a JSON object of `replay.coverage` keys."""
+    arguments = json.loads(word)
+    if not isinstance(arguments, dict):
+        raise ValueError(
+            'give a JSON object such as \'{"filters": 3, "distance": "cosine"}\'.'
+        )
+    return {f"replay.coverage.{key}": value for key, value in arguments.items()}
+
+
+SWITCHES = {
+    "coverage_sampling": {"replay.retention": "coverage"},
+    "coverage_sampling_args": _coverage_args,
+    "plan2explore": {"expl_behavior": "Plan2Explore"},
+    "recent_past_sampl_thres": lambda word: {
+        "replay.sampling": "recent",
+        "replay.recent_prob": word,
+    },
+    "reservoir_sampling": {"replay.retention": "reservoir"},
+    "reward_sampling": {"replay.sampling": "reward"},
+    "uncertainty_sampling": {"replay.sampling": "uncertainty"},
+}
+
+
+def script_file(module: str) -> str:
+    """Returns the path of a script from the folder that dreamerv2 is imported from."""
+    return f"{module.replace('.', '/')}.py"
 
 
 def config_path() -> pathlib.Path:
@@ -52,3 +104,51 @@ defaults = Settings(configs.pop("defaults"))
 def complete(saved: config_lib.Config) -> config_lib.Config:
     """Adds keys that a run's version did not have, each with the default of today."""
     return config_lib.Config({**defaults.flat, **saved.flat})
+
+
+def parse_flags(
+    block: str, usage: str, argv: Sequence[str] | None = None
+) -> config_lib.Config:
+    """Returns the configuration of a script.
+
+    Args:
+      block: The configuration block that the script starts from.
+      usage: The head of the page that `--help` prints.
+      argv: Words of the command line; those of the process if None.
+
+    Raises:
+      ConfigError: If a flag, key or value is not valid.
+      SystemExit: After `--help`.
+    """
+    base = defaults.update(configs.get(block, {}))
+    config = base.parse_flags(
+        argv,
+        aliases=ALIASES,
+        switches=SWITCHES,
+        usage=usage,
+    )
+    return resolve(config)
+
+
+def resolve(config: config_lib.Config) -> config_lib.Config:
+    """Imports `plugins`, and applies what one setting implies for others.
+
+    Under `reference` a reservoir is what the released program took for one. With
+    Plan2Explore the world model learns from observations alone, and the discount
+    is constant, unless `rssm_full_recon` is given.
+
+    Raises:
+      ConfigError: If two settings exclude each other, or a plugin cannot be imported.
+    """
+    plugins.load(config.get("plugins", ()))
+    if config.released_reservoir and config.replay.retention == "reservoir":
+        config = config.update({"replay.retention": "random_replacement"})
+    if config.expl_behavior == "Plan2Explore":
+        if config.state_bonus:
+            raise coerce.ConfigError(
+                "state_bonus and plan2explore are two exploration rewards that exclude "
+                "each other; leave one out."
+            )
+        if not config.rssm_full_recon:
+            config = config.update(pred_discount=False, grad_heads=["decoder"])
+    return config

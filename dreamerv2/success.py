@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dreamerv2.run import rundir
+from common.records import files
 
 if TYPE_CHECKING:  # Drawing is an extra: `pip install 'dreamerv2[plot]'`.
     import matplotlib.axes
@@ -65,7 +65,7 @@ def draw_run(folder: pathlib.Path, names: Sequence[str]) -> str:
     from common.curves import logs
 
     path = folder / FIGURE
-    log = logs.read_log(folder / rundir.METRICS)
+    log = logs.read_log(folder / files.METRICS)
     run = logs.Run(folder, folder.name, "", tuple(names), log, {})
     short = [name.removeprefix("MiniGrid-").removesuffix("-v0") for name in names]
     figure = draw([run], short)

@@ -18,7 +18,7 @@ if __name__ == "__main__":
     sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
 
 from common import config as config_lib
-from dreamerv2 import cli
+from dreamerv2 import cli, settings
 from dreamerv2.run import tasks
 
 
@@ -29,20 +29,20 @@ def main() -> None:
 
 def _main() -> None:
     config = parse_flags()
-    trained, _ = make_tasks(config)
+    made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from common.compute import devices
     from dreamerv2.run import loop, phases
 
     config = config.update(precision=devices.choose_precision(config.precision))
-    steps = phases.Schedule([config.steps])
-    loop.train(trained, steps, config, script="dreamerv2.train")
+    schedule = phases.Schedule([config.steps])
+    loop.train(made, config, schedule=schedule, script="dreamerv2.train")
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
-    """Returns the configuration that the flags say; see `cli.parse_flags`."""
-    return cli.parse_flags("train", __doc__, argv)
+    """Returns the configuration that the flags say; see `settings.parse_flags`."""
+    return settings.parse_flags(settings.SCRIPTS["dreamerv2.train"], __doc__, argv)
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:

@@ -174,9 +174,8 @@ def run(
       **settings: Overrides of TINY, `__` for a dot.
     """
     config = configure(folder, **settings)
-    counts = unbalanced or [config.steps] * len(tapes.tasks)
-    schedule = phases.Schedule(counts, config.num_task_repeats)
-    loop.train(tapes.tasks, schedule, config)
+    schedule = unbalanced and phases.Schedule(unbalanced, config.num_task_repeats)
+    loop.train(tasks_lib.TaskList(tapes.tasks), config, schedule=schedule)
     return read(folder)
 
 
@@ -254,6 +253,7 @@ class Recorder:
     Attributes:
       acts: (step, exploring, evaluate) of each call of `policy`.
       batches: (step, batch) of each call of `train`.
+      switches: (finished, next) task of each call of `on_task_change`.
       losses: What `train` reports as the loss, by number of the update.
       on_train: Called with the agent when `train` begins.
     """
@@ -270,6 +270,8 @@ class Recorder:
         )
         self.acts: list[tuple[int, list[bool], bool]] = []
         self.batches: list[tuple[int, dict[str, np.ndarray]]] = []
+        self.switches: list[tuple[int, int]] = []
+        self._resets = config.reset_optimizer_on_task_change
         self._calls = 0
         self._apart = config.collect_during_update
         self._published = 1.0
@@ -302,8 +304,11 @@ class Recorder:
     def report(self, data):
         return {"openl_image": np.zeros((2, 4, 4, 3), np.float32)}
 
-    def optimizers(self):
-        return {"model_opt": self.optimizer}
+    def on_task_change(self, finished, next):
+        self.switches.append((finished, next))
+        if self._resets:
+            self.optimizer.reset()
+        self.optimizer.anchor()
 
     def named_state(self):
         moments = self.optimizer.named_weights().items()

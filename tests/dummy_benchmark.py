@@ -16,7 +16,8 @@ import time
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli
+from common.records import files
+from dreamerv2 import cli, settings
 from dreamerv2.run import checkpoint, phases, rundir, stopping, tasks
 
 SNAPSHOTS = 20  # steps between them
@@ -24,7 +25,7 @@ TASKS = ("walk", "run")
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
-    return cli.parse_flags("minigrid", __doc__, argv)
+    return settings.parse_flags("minigrid", __doc__, argv)
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:
@@ -46,7 +47,7 @@ def train(config: config_lib.Config, total: int) -> None:
         while state["step"] < total:
             time.sleep(float(os.environ.get("DUMMY_PAUSE", 0)))
             advance(state, config)
-            with open(folder / rundir.METRICS, "a") as file:
+            with open(folder / files.METRICS, "a") as file:
                 print(json.dumps(state), file=file)
             ended = state["step"] == total
             if stop or ended or state["step"] % SNAPSHOTS == 0:
@@ -65,7 +66,7 @@ def advance(state: dict, config: config_lib.Config) -> None:
 
 
 def save(folder: pathlib.Path, state: dict) -> None:
-    path = folder / rundir.CHECKPOINTS / f"step-{state['step']:012d}"
+    path = folder / files.CHECKPOINTS / f"step-{state['step']:012d}"
     partial = path.with_name(path.name + ".partial")
     partial.mkdir(parents=True, exist_ok=True)
     (partial / "state.json").write_text(json.dumps(state))
@@ -76,9 +77,9 @@ def save(folder: pathlib.Path, state: dict) -> None:
 
 
 def restore(folder: pathlib.Path) -> dict:
-    latest = checkpoint.Checkpoints(folder / rundir.CHECKPOINTS).latest()
+    latest = checkpoint.Checkpoints(folder / files.CHECKPOINTS).latest()
     state = checkpoint.load_state(latest) if latest else {"step": 0, "chain": ""}
-    metrics = folder / rundir.METRICS
+    metrics = folder / files.METRICS
     lines = metrics.read_text().splitlines() if metrics.exists() else []
     kept = "".join(f"{line}\n" for line in lines[: state["step"]])
     if lines:

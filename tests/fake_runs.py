@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from common.records import jsonl
+from common.records import files
 from dreamerv2 import settings as settings_lib
 from dreamerv2.run import phases, rundir
 
@@ -48,10 +48,10 @@ def write_log(
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = "".join(json.dumps(record) + "\n" for record in records)
-    (folder / jsonl.FILE).write_text(text + tail)
+    (folder / files.METRICS).write_text(text + tail)
     if config:
-        (folder / rundir.CONFIG).write_text(config)
-    return folder / jsonl.FILE
+        (folder / files.CONFIG).write_text(config)
+    return folder / files.METRICS
 
 
 def write(
@@ -96,7 +96,8 @@ def write(
     place = rundir.prepare(config)
     schedule = phases.Schedule([steps] * len(tasks), config.num_task_repeats)
     ends = schedule.logged_ends(config.envs, config.action_repeat)
-    rundir.save_tasks(place, "train_minigrid", [*tasks, *extra], ends)
+    noted = files.Tasks("train_minigrid", (*tasks, *extra), tuple(ends))
+    files.write_tasks(place, noted)
     lines = []
     for frame in range(10, (ends[-1][1] if until is None else until) + 1, 10):
         (task, end) = next(pair for pair in ends if frame <= pair[1])

@@ -27,8 +27,8 @@ PLACES = (
     (checkpoint, "_flush"),
     (os, "replace"),
     (evaluation.Evaluator, "__call__"),
-    (training.Run, "enter"),
-    (training.Run, "restore"),
+    (training.Training, "enter"),
+    (training.Training, "restore"),
 )
 SETTINGS = {
     "checkpoint_every": 9,

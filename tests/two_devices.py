@@ -4,7 +4,6 @@ A process of its own, because TensorFlow divides a CPU into two devices only bef
 is used. The arrays are named case/devices/kind/name.
 """
 
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tiny_agent
 
-from common.compute import replicas
+from common.compute import loading, replicas
 from common.nets import coders, optim
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import checkpoint
@@ -118,5 +117,5 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    loading.prepare_script()
     main(sys.argv[1])

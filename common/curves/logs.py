@@ -11,7 +11,6 @@ methods.
 published ones and what is said over many tasks.
 """
 
-import json
 import logging
 import math
 import os
@@ -24,17 +23,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common import config as config_lib
-from common.config import coerce
-from common.records import jsonl
+from common.config import coerce, kinds
+from common.records import files, jsonl
 
 _LOG = logging.getLogger(__name__)
 
-# Keys of the configuration that do not make another method.
-NO_METHOD = re.compile(
-    r"logdir|tag|seed|task|tasks|num_tasks|env|steps|(log|eval|checkpoint|wandb)[_.].*"
-    r"|cl|cl_small|resume|overwrite|force|envs_parallel|unroll|jit|jit_compile|devices"
-    r"|deterministic|del_exp_replay|replay\.cache|replay\.keep_evicted"
-)
 ALL_TASKS = "all_tasks"  # stands for the task of a metric over several
 _SEED = re.compile(r"(?:^|(?<=[_-]))(?:s|seed[_-]?)(\d+)(?:[_-]|$)")
 
@@ -128,9 +121,9 @@ def load_runs(
         wanted = re.compile(rf"{re.escape(metric)}(_\d+)?|task")
     paths: dict[pathlib.Path, None] = {}
     for indir in indirs:
-        found = sorted(pathlib.Path(indir).expanduser().rglob(jsonl.FILE))
+        found = sorted(pathlib.Path(indir).expanduser().rglob(files.METRICS))
         if not found:
-            _LOG.warning("%s: no %s below it.", indir, jsonl.FILE)
+            _LOG.warning("%s: no %s below it.", indir, files.METRICS)
         paths.update(dict.fromkeys(path.resolve() for path in found))
     runs, known = [], {}
     for path in paths:
@@ -180,9 +173,11 @@ def _is_number(value: object) -> bool:
 
 def _describe(path: pathlib.Path, log: Log, known: dict[str, dict]) -> Run:
     """Names a run by its configuration and its folders."""
-    settings = _settings(path.with_name("config.yaml"), known)
+    settings = _settings(path.with_name(files.CONFIG), known)
     task, method, seed = _name(path, settings)
-    tasks = _noted(path) or tuple(map(str, settings.get("tasks", ())))
+    noted = files.read_tasks(path.parent)
+    tasks = noted.names if noted.script else ()
+    tasks = tasks or tuple(map(str, settings.get("tasks", ())))
     task = str(settings.get("task", task))
     if not tasks and not settings.get("cl"):
         tasks = (task,) if task else (method,)
@@ -202,15 +197,6 @@ def _name(path: pathlib.Path, settings: Mapping[str, Any]) -> tuple[str, str, st
     seed = match[1] if match and not tag else ""  # the configuration knows better
     left = (_SEED.sub("", name).strip("_-") for name in (word, parent))
     return "", next(filter(None, left), word), seed
-
-
-def _noted(path: pathlib.Path) -> tuple[str, ...]:
-    """The names that a script has noted of a run's tasks, if there are any."""
-    try:
-        noted = json.loads(path.with_name("tasks.json").read_text())
-        return tuple(noted["tasks"]) if noted["script"] else ()
-    except (OSError, ValueError, KeyError, TypeError):
-        return ()
 
 
 def _settings(path: pathlib.Path, known: dict[str, dict]) -> dict[str, Any]:
@@ -246,7 +232,7 @@ def _split_methods(runs: list[Run]) -> list[Run]:
             for key, value in run.settings.items():
                 values.setdefault(key, set()).add(str(value))
         keys = [key for key in values if len(values[key]) > 1]
-        differing = [key for key in keys if not NO_METHOD.fullmatch(key)]
+        differing = [key for key in keys if kinds.makes_another_method(key)]
         if differing:
             _LOG.warning(
                 "Runs called %r differ in %s; each gets a line of its own.",

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-FILE = "metrics.jsonl"  # its name in the folder of a run
 _TAIL = 8192  # bytes, more than a line has
 
 

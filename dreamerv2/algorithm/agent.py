@@ -197,6 +197,13 @@ class Agent(nn.Module):
             result.update({f"expl/{key}": value for key, value in below})
         return result
 
+    def on_task_change(self, finished: int, next: int) -> None:
+        """Resets the optimisers if asked to, and anchors the weights for `l2_scale`."""
+        for optimizer in self.optimizers().values():
+            if self._config.reset_optimizer_on_task_change:
+                optimizer.reset()
+            optimizer.anchor()
+
     def named_state(self) -> dict[str, tf.Variable]:
         """Returns all weights, moments and counters by name, for checkpoints."""
         state = self.named_weights()

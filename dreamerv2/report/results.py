@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.config import kinds
 from common.curves import continual as continual_lib
-from common.curves import evaluations, intervals, logs
+from common.curves import evaluations, intervals
 from dreamerv2.report import runs as runs_lib
 
 SIGNALS = {name.removeprefix("eval_"): name for name in runs_lib.METRICS}
-_SCHEDULE = {"num_task_repeats", "unbalanced_steps", "eval_skills", "env"}
 
 
 class Measure(NamedTuple):
@@ -300,7 +300,7 @@ def _differing(one: Mapping, other: Mapping) -> tuple[str, ...]:
             key
             for key in set(one) & set(other)
             if str(one[key]) != str(other[key])
-            and not logs.NO_METHOD.fullmatch(key)
-            and key not in _SCHEDULE
+            and kinds.makes_another_method(key)
+            and not kinds.is_one_of(key, kinds.SCHEDULE)
         )
     )

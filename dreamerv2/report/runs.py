@@ -6,7 +6,6 @@ it reached the end of its schedule and was evaluated on every task at the end of
 task and of the run; whatever lacks one of these is told apart, with the reason.
 """
 
-import json
 import math
 import os
 import pathlib
@@ -18,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from common.curves import evaluations, logs
+from common.records import files
+from dreamerv2.run import phases
 
 METRICS = ("eval_success", "eval_return")  # in the order in which they are reported
 _WANTED = re.compile(
@@ -129,8 +130,8 @@ def load(indirs: Sequence[str | os.PathLike]) -> tuple[list[Record], dict[str, s
 
 def _begun(indirs: Sequence[str | os.PathLike]) -> set[pathlib.Path]:
     """Folders in which a run has begun, though it may have logged nothing."""
-    noted = {p.parent for d in _resolved(indirs) for p in d.rglob("tasks.json")}
-    return {folder for folder in noted if (folder / "config.yaml").exists()}
+    noted = {p.parent for d in _resolved(indirs) for p in d.rglob(files.TASKS)}
+    return {folder for folder in noted if (folder / files.CONFIG).exists()}
 
 
 def _place(folder: pathlib.Path, indirs: Sequence[str | os.PathLike]) -> str:
@@ -153,9 +154,9 @@ def _describe(run: logs.Run, place: str) -> Record:
     folder = run.path.parent
     if not run.settings:
         raise ValueError("it has no config.yaml that can be read")
-    names, ends = _noted(folder)
-    names = names or _evaluated(run)
-    ends = ends or _planned(run, len(names))
+    noted = files.read_tasks(folder)
+    names = noted.names or _evaluated(run)
+    ends = noted.ends or _planned(run, len(names))
     log = run.log
     if not any(key.startswith("er_steps_") for key in log.series):
         held = logs.read_log(run.path, wanted=_HELD)  # of an older version
@@ -167,16 +168,6 @@ def _describe(run: logs.Run, place: str) -> Record:
     return replace(record, fault=_fault(record))
 
 
-def _noted(folder: pathlib.Path) -> tuple[tuple[str, ...], list[tuple[int, int]]]:
-    """Tasks and ends as the run has noted them, each empty if it has not."""
-    try:
-        noted = json.loads((folder / "tasks.json").read_text())
-        names = tuple(map(str, noted["tasks"]))
-        return names, [(int(k), int(end)) for k, end in noted.get("ends", ())]
-    except (OSError, ValueError, KeyError, TypeError):
-        return (), []
-
-
 def _evaluated(run: logs.Run) -> tuple[str, ...]:
     """Names of as many tasks as were evaluated."""
     indices = [k for metric in METRICS for k in run.indices(metric)]
@@ -184,7 +175,7 @@ def _evaluated(run: logs.Run) -> tuple[str, ...]:
 
 
 def _planned(run: logs.Run, evaluated: int) -> list[tuple[int, int]]:
-    """Ends by the configuration alone, as `dreamerv2.run.phases` computes them."""
+    """Ends by the configuration alone, of a version that did not note them."""
     settings = run.settings
     steps = _list(settings.get("unbalanced_steps"))
     count = len(steps) or len(_list(settings.get("tasks")))
@@ -192,14 +183,14 @@ def _planned(run: logs.Run, evaluated: int) -> list[tuple[int, int]]:
     if not count:
         count = evaluated if settings.get("cl") else 1
     try:
-        steps = [int(s) for s in steps or [settings["steps"]] * count]
-        repeats = int(settings.get("num_task_repeats", 1))
-        envs = int(settings.get("envs", 1))
-        frames = envs * int(settings.get("action_repeat", 1))
+        schedule = phases.Schedule(
+            [int(s) for s in steps or [settings["steps"]] * count],
+            int(settings.get("num_task_repeats", 1)),
+        )
+        envs, repeat = (int(settings.get(k, 1)) for k in ("envs", "action_repeat"))
+        return schedule.logged_ends(envs, repeat)
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(f"its config.yaml does not tell its steps ({error})") from None
-    ends = np.cumsum(steps * repeats)
-    return [(i % count, math.ceil(end / envs) * frames) for i, end in enumerate(ends)]
 
 
 def _list(value: Any) -> list:

@@ -1,5 +1,5 @@
-"""A run: `loop` has the loop, `training` what it calls, `build` makes the parts.
+"""A run: `loop` has the loop, `training` and `collector` what it calls.
 
-`tasks` and `phases` say what is trained when, `rundir` owns the folder, `checkpoint`
-its snapshots.
+`build` makes the parts that depend on a configuration. `tasks` and `phases` say what is
+trained when, `rundir` owns the folder, `checkpoint` its snapshots.
 """

@@ -14,11 +14,10 @@ from common.config import plugins
 from common.envs import base
 from common.envs.workers import parallel
 from common.nets import embeddings
-from common.records import dashboards, logger, outputs
+from common.records import dashboards, files, logger, outputs
 from common.replay import footprint, strategies
 from common.replay.strategies import retention, sampling
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import rundir
 from dreamerv2.run import tasks as tasks_lib
 
 
@@ -84,9 +83,9 @@ def make_replay(
     size = footprint.predict(agent.obs_specs, agent.act_spec.size, settings.capacity)
     print(size)
     if not config.force:
-        footprint.check(size, folder / rundir.REPLAY)
+        footprint.check(size, folder / files.REPLAY)
     return _open_replay(
-        folder / rundir.REPLAY,
+        folder / files.REPLAY,
         config,
         agent,
         capacity=settings.capacity,
@@ -116,7 +115,7 @@ def make_eval_replay(
     if not config.eval_replay:
         return None
     return _open_replay(
-        folder / rundir.EVAL_REPLAY,
+        folder / files.EVAL_REPLAY,
         config,
         agent,
         capacity=config.eval_replay,
@@ -176,17 +175,16 @@ def make_outputs(
     Raises:
       ConfigError: If `config.outputs` names a class that is not there.
     """
-    names = config.get("outputs", ())
-    own = [plugins.choose("outputs", name, {}) for name in names]
-    lines = outputs.JSONLOutput(folder / rundir.METRICS)
+    own = [plugins.choose("outputs", name, {}) for name in config.outputs]
+    lines = outputs.JSONLOutput(folder / files.METRICS)
     wandb = config.wandb
     return [
         outputs.TerminalOutput(total, task_names),
         lines,
-        dashboards.TensorBoardOutput(folder / rundir.TENSORBOARD),
+        dashboards.TensorBoardOutput(folder / files.TENSORBOARD),
         dashboards.WandbOutput(
             wandb.project,
-            id_path=folder / rundir.WANDB_ID,
+            id_path=folder / files.WANDB_ID,
             group=wandb.group,
             name=config.tag or folder.name,
             directory=wandb.dir,

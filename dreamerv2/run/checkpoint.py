@@ -15,7 +15,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,9 +28,21 @@ _PREFIX = "step-"
 _PARTIAL = ".partial"
 _CHECKSUMS = "checksums.json"
 
+# What the names of tensors begin with that are not the agent's.
+CARRY = "carry/"  # the learner's, from one batch to the next
+POLICY = "policy/"  # what the policy remembers of the episodes under way
+
 
 class CheckpointError(RuntimeError):
     """A snapshot could not be written, or does not fit the run."""
+
+
+class Tensors(NamedTuple):
+    """The arrays of a snapshot by name, sorted by whom they belong to."""
+
+    agent: dict[str, np.ndarray]
+    carry: dict[str, np.ndarray]
+    policy: dict[str, np.ndarray]
 
 
 class Checkpoints:
@@ -121,7 +133,9 @@ class Checkpoints:
             os.replace(path, aside)
             _LOG.warning(
                 "The snapshot %s is damaged (%s); now named %s, it is passed over.",
-                *(path, fault, aside.name),
+                path,
+                fault,
+                aside.name,
             )
         if paths:
             raise CheckpointError(
@@ -198,6 +212,14 @@ def assign(variables: Mapping[str, tf.Variable], arrays: Mapping[str, Any]) -> N
         variable.assign(arrays[name])
 
 
+def split_tensors(arrays: Mapping[str, np.ndarray]) -> Tensors:
+    """Sorts the arrays of a snapshot by whom they belong to."""
+    carry = {k: v for k, v in arrays.items() if k.startswith(CARRY)}
+    policy = {k: v for k, v in arrays.items() if k.startswith(POLICY)}
+    agent = {k: v for k, v in arrays.items() if k not in {*carry, *policy}}
+    return Tensors(agent, carry, policy)
+
+
 def name_policy_state(
     state: tuple[Mapping[str, tf.Tensor], tf.Tensor] | None,
 ) -> dict[str, tf.Tensor]:
@@ -205,8 +227,8 @@ def name_policy_state(
     if state is None:
         return {}
     latent, action = state
-    named = {f"policy/{key}": value for key, value in latent.items()}
-    return {**named, "policy/action": action}
+    named = {f"{POLICY}{key}": value for key, value in latent.items()}
+    return {**named, f"{POLICY}action": action}
 
 
 def policy_state(
@@ -215,7 +237,7 @@ def policy_state(
     """The inverse of `name_policy_state`."""
     import tensorflow as tf
 
-    latent = {k.removeprefix("policy/"): tf.constant(v) for k, v in named.items()}
+    latent = {k.removeprefix(POLICY): tf.constant(v) for k, v in named.items()}
     action = latent.pop("action", None)
     return None if action is None else (latent, action)
 

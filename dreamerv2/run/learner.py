@@ -16,6 +16,7 @@ from common import replay
 from common.records import logger, timing
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.algorithm import world_model
+from dreamerv2.run import checkpoint
 
 
 class NonFiniteLossError(RuntimeError):
@@ -118,7 +119,8 @@ class Learner:
     def tensors(self) -> dict[str, tf.Tensor]:
         """Returns the carried state by name; empty before the first update."""
         self.wait()
-        return {f"carry/{key}": value for key, value in (self._state or {}).items()}
+        carried = self._state or {}
+        return {f"{checkpoint.CARRY}{key}": value for key, value in carried.items()}
 
     def get_state(self) -> dict[str, Any]:
         """Returns what a snapshot needs besides tensors, fit for JSON."""
@@ -130,18 +132,19 @@ class Learner:
             "means": self._means.get_state(),
         }
 
-    def set_state(
-        self, state: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
-    ) -> None:
+    def set_tensors(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Goes on from the carried state of a snapshot, named as `tensors` does."""
+        self._state = {
+            name.removeprefix(checkpoint.CARRY): tf.constant(value)
+            for name, value in arrays.items()
+        } or None
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from a snapshot; replay and agent must have been restored before."""
         self.updates = state["updates"]
         self._stream.set_state(state["stream"])
         self._shown.set_state(state["shown"])
         self._means.set_state(state["means"])
-        self._state = {
-            name.removeprefix("carry/"): tf.constant(value)
-            for name, value in tensors.items()
-        } or None
         if self._worker:
             self._agent.publish()
 

@@ -7,30 +7,43 @@ Collect, learn, evaluate, save, until the steps of each phase are done. Kessler 
 from __future__ import annotations
 
 import contextlib
-import shutil
+import pathlib
 from collections.abc import Sequence
 
 from common import config as config_lib
 from common.compute import devices
-from dreamerv2.run import checkpoint, phases, rundir, stopping, training
+from common.records import files, timing
+from common.records import logger as logger_lib
+from dreamerv2.algorithm import agent as agent_lib
+from dreamerv2.run import (
+    build,
+    checkpoint,
+    collector,
+    evaluation,
+    learner,
+    phases,
+    rundir,
+    stopping,
+    summary,
+    training,
+)
 from dreamerv2.run import tasks as tasks_lib
 
 
 def train(
-    tasks: Sequence[tasks_lib.Task],
-    schedule: phases.Schedule,
+    tasks: tasks_lib.TaskList,
     config: config_lib.Config,
     *,
-    eval_only: Sequence[tasks_lib.Task] = (),
+    schedule: phases.Schedule | None = None,
     script: str = "",
 ) -> None:
     """Trains one agent on a sequence of tasks, or goes on with such a run.
 
     Args:
-      tasks: Tasks, by the numbers that the schedule's phases name.
-      schedule: Which task is trained when.
+      tasks: Tasks to train on, by the numbers that the schedule's phases name, and
+        further ones to evaluate on.
       config: The run's configuration; its logdir holds everything that is written.
-      eval_only: Further tasks to evaluate on.
+      schedule: Which task is trained when; by default `phases.of_tasks`.
       script: The module whose `make_tasks(config)` makes these tasks, so that the run
         can be watched later; empty if there is none.
 
@@ -41,48 +54,115 @@ def train(
     """
     if config.seed < 0:
         raise ValueError(f"seed is {config.seed}; it must be 0 or more.")
-    folder = rundir.path_of(config)
-    with rundir.locked(folder), stopping.StopRequest() as stop:
-        rundir.prepare(config)
-        names = [task.name for task in (*tasks, *eval_only)]
-        logged = schedule.logged_ends(config.envs, config.action_repeat)
-        rundir.save_tasks(folder, script, names, logged)
-        device = devices.setup(
-            jit=config.jit, deterministic=config.deterministic, devices=config.devices
-        )
+    if schedule is None:
+        schedule = phases.of_tasks(len(tasks.trained), config)
+    noted = files.Tasks(
+        script,
+        tuple(task.name for task in (*tasks.trained, *tasks.eval_only)),
+        tuple(schedule.logged_ends(config.envs, config.action_repeat)),
+    )
+    snapshots = checkpoint.Checkpoints(
+        rundir.path_of(config) / files.CHECKPOINTS,
+        config.checkpoint_keep,
+        always=[phase.end for phase in schedule.phases],
+    )
+    device = devices.setup(
+        jit=config.jit, deterministic=config.deterministic, devices=config.devices
+    )
+    with (
+        stopping.StopRequest() as stop,
+        rundir.opened(config, noted, snapshots.paths) as folder,
+    ):
         print(device)
-        ends = [phase.end for phase in schedule.phases]
-        snapshots = checkpoint.Checkpoints(
-            folder / rundir.CHECKPOINTS, config.checkpoint_keep, always=ends
-        )
         latest = snapshots.latest()
         state = checkpoint.load_state(latest) if latest else {"step": 0}
         if state["step"] >= schedule.total:
             print(f"The run in {folder} is finished, at step {state['step']}.")
             return
-        if latest is None:
-            rundir.forget_unsaved(folder)
-        phase = next(schedule.remaining(state["step"]))
-        run = training.Run(
-            [*tasks, *eval_only], len(tasks), schedule, phase, config, folder
-        )
+        run = _build(tasks, schedule, state["step"], config, folder)
         with contextlib.closing(run):
-            run.check_tasks()
+            run.check_tasks(schedule)
             if latest:
                 run.restore(state, checkpoint.load_tensors(latest))
-            _train(run, schedule, snapshots, stop)
+                _say_where(run.step, schedule, noted.names)
+            if _train(run, schedule, snapshots, stop):
+                result = summary.summarize(folder, noted.names, schedule, config)
+                run.write(result.metrics)
+                print(result.text)
         if config.del_exp_replay and not stop:
-            for name in (rundir.REPLAY, rundir.EVAL_REPLAY):
-                shutil.rmtree(folder / name, ignore_errors=True)
+            rundir.delete_replays(folder)
+
+
+def _build(
+    tasks: tasks_lib.TaskList,
+    schedule: phases.Schedule,
+    step: int,
+    config: config_lib.Config,
+    folder: pathlib.Path,
+) -> training.Training:
+    """Makes the parts of a run that begins, or goes on, at a step."""
+    every = [*tasks.trained, *tasks.eval_only]
+    phase = next(schedule.remaining(step))
+    timer = timing.Timer()
+    envs = build.make_envs(every[phase.task], config)
+    agent = agent_lib.Agent(config, envs[0].obs_specs, envs[0].act_spec)
+    experience = build.make_replay(folder, config, agent)
+    total = schedule.total * config.action_repeat
+    names = [task.name for task in every]
+    logger = logger_lib.Logger(build.make_outputs(folder, config, total, names))
+    return training.Training(
+        agent=agent,
+        experience=experience,
+        learner=learner.Learner(
+            agent=agent,
+            experience=experience,
+            timer=timer,
+            folder=folder,
+            batch=config.dataset.batch,
+            length=config.dataset.length,
+            aside=config.collect_during_update,
+        ),
+        evaluator=evaluation.Evaluator(
+            tasks=every,
+            trained=len(tasks.trained),
+            config=config,
+            experience=build.make_eval_replay(folder, config, agent),
+        ),
+        online=summary.OnlineMetrics(schedule),
+        collector=collector.Collector(
+            tasks=every,
+            phase=phase,
+            envs=envs,
+            agent=agent,
+            experience=experience,
+            logger=logger,
+            timer=timer,
+            config=config,
+        ),
+        logger=logger,
+        timer=timer,
+        config=config,
+    )
+
+
+def _say_where(step: int, schedule: phases.Schedule, names: Sequence[str]) -> None:
+    phase = next(schedule.remaining(step))
+    print(
+        f"Going on from step {step}, phase {phase.index + 1} of "
+        f"{len(schedule.phases)}, task {names[phase.task]}."
+    )
 
 
 def _train(
-    run: training.Run,
+    run: training.Training,
     schedule: phases.Schedule,
     snapshots: checkpoint.Checkpoints,
     stop: stopping.StopRequest,
-) -> None:
-    """The loop itself: to the end of the schedule, or until a stop is asked for."""
+) -> bool:
+    """The loop itself; whether it came to the end of the schedule.
+
+    If a stop is asked for, it takes a snapshot and returns before.
+    """
     for phase in schedule.remaining(run.step):
         run.enter(phase)
         while run.step < phase.end:
@@ -90,8 +170,12 @@ def _train(
             run.learn()
             run.evaluate()
             run.log()
-            run.save(snapshots)
+            run.save(snapshots, needed=run.step >= schedule.total)
             if stop:
-                run.stop(snapshots, stop.name)
-                return
-    run.finish()
+                run.write_snapshot(snapshots)
+                print(
+                    f"{stop.name}: stopped at step {run.step} of {schedule.total}; "
+                    "the same command goes on from there."
+                )
+                return False
+    return True

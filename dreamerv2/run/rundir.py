@@ -4,35 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from common import config as config_lib
-from common.records import jsonl
+from common.config import kinds
+from common.records import files
 from dreamerv2 import settings
 
-METRICS = jsonl.FILE
-CONFIG = "config.yaml"
-TASKS = "tasks.json"
-REPLAY = "train_replay"
-EVAL_REPLAY = "eval_replay"
-CHECKPOINTS = "checkpoints"
-TENSORBOARD = "tensorboard"
-WANDB_ID = "wandb_id.txt"
-LOCK = ".lock"
-
 _OURS = (
-    *(METRICS, CONFIG, TASKS, REPLAY, EVAL_REPLAY, CHECKPOINTS),
-    *(TENSORBOARD, WANDB_ID),
+    *(files.METRICS, files.CONFIG, files.TASKS, files.REPLAY, files.EVAL_REPLAY),
+    *(files.CHECKPOINTS, files.TENSORBOARD, files.WANDB_ID),
 )
-# Keys that say where and how to run, not what is computed.
-_FREE = (
-    *("logdir", "overwrite", "resume", "force", "del_exp_replay"),
-    *("envs_parallel", "devices", "wandb.*", "checkpoint_*"),
-)
+_REPLAYS = (files.REPLAY, files.EVAL_REPLAY)
 
 
 class RunDirError(ValueError):
@@ -42,6 +28,36 @@ class RunDirError(ValueError):
 def path_of(config: config_lib.Config) -> pathlib.Path:
     """Returns the folder of a run: `logdir/tag`, or `logdir` without a tag."""
     return (pathlib.Path(config.logdir).expanduser() / config.tag).resolve()
+
+
+@contextlib.contextmanager
+def opened(
+    config: config_lib.Config, tasks: files.Tasks, is_saved: Callable[[], object]
+) -> Iterator[pathlib.Path]:
+    """Holds the folder of a run of this configuration, ready to be trained in.
+
+    It is locked first, then checked and prepared, and the tasks are noted. What a run
+    that never came to a snapshot has left behind is deleted last.
+
+    Args:
+      config: The run's configuration.
+      tasks: Which tasks the run has.
+      is_saved: Whether there is a snapshot; asked when the folder is prepared.
+
+    Yields:
+      The folder.
+
+    Raises:
+      RunDirError: As `locked` and `prepare`.
+    """
+    folder = path_of(config)
+    with locked(folder):
+        prepare(config)
+        with _usable(folder):
+            files.write_tasks(folder, tasks)
+        if not is_saved():
+            forget_unsaved(folder)
+        yield folder
 
 
 def prepare(config: config_lib.Config) -> pathlib.Path:
@@ -58,16 +74,14 @@ def prepare(config: config_lib.Config) -> pathlib.Path:
         configuration and neither `overwrite` nor `resume` is given.
     """
     folder = path_of(config)
-    try:
+    with _usable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _check_writable(folder)
         if config.overwrite:
             clear(folder)
         elif not config.resume:
             check_same(config)
-        config.update(overwrite=False, resume=False).save(folder / CONFIG)
-    except OSError as error:
-        raise _unusable(folder, error) from error
+        config.update(overwrite=False, resume=False).save(folder / files.CONFIG)
     return folder
 
 
@@ -80,12 +94,12 @@ def check_same(config: config_lib.Config) -> None:
     folder = path_of(config)
     if not _has_begun(folder):
         return
-    before = settings.complete(config_lib.Config.read(folder / CONFIG))
+    before = settings.complete(config_lib.Config.read(folder / files.CONFIG))
     now = settings.complete(config)
     differences = [
         (key, old, new)
         for key, old, new in config_lib.differences(before, now)
-        if not any(pathlib.PurePath(key).match(pattern) for pattern in _FREE)
+        if kinds.makes_another_run(key)
         and (key, new) != ("precision", "auto")  # the run's machine has chosen
     ]
     if differences:
@@ -100,34 +114,6 @@ def check_same(config: config_lib.Config) -> None:
         )
 
 
-def save_tasks(
-    folder: pathlib.Path,
-    script: str,
-    names: Sequence[str],
-    ends: Sequence[tuple[int, int]] = (),
-) -> None:
-    """Notes which tasks a run has, when, and which script knows how to make them.
-
-    Args:
-      folder: The run's folder.
-      script: A module with a function `make_tasks(config)`; empty if the environments
-        were given by a program.
-      names: Names of all tasks, by number.
-      ends: Which task each phase trains, and the frame at which it ends.
-
-    Raises:
-      RunDirError: If the folder cannot be written.
-    """
-    path = folder / TASKS
-    partial = path.with_name(f"{TASKS}.{os.getpid()}.partial")
-    try:
-        noted = {"script": script, "tasks": list(names), "ends": list(ends)}
-        partial.write_text(json.dumps(noted) + "\n")
-        os.replace(partial, path)
-    except OSError as error:
-        raise _unusable(folder, error) from error
-
-
 @contextlib.contextmanager
 def locked(folder: pathlib.Path) -> Iterator[None]:
     """Holds the folder for this process; the lock ends with the process.
@@ -135,11 +121,9 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
     Raises:
       RunDirError: If another process holds it, or the folder cannot be written.
     """
-    try:
+    with _usable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / LOCK, "a+")  # noqa: SIM115  closed below
-    except OSError as error:
-        raise _unusable(folder, error) from error
+        file = open(folder / files.LOCK, "a+")  # noqa: SIM115  closed below
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -159,7 +143,7 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
 def is_locked(folder: pathlib.Path) -> bool:
     """Whether a process holds the folder: one here, or one that shares its locks."""
     try:
-        with open(folder / LOCK, "a") as file:
+        with open(folder / files.LOCK, "a") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -176,8 +160,14 @@ def clear(folder: pathlib.Path) -> None:
 
 def forget_unsaved(folder: pathlib.Path) -> None:
     """Deletes what a run that never came to a snapshot has left behind."""
-    for name in (METRICS, REPLAY, EVAL_REPLAY, TENSORBOARD):
+    for name in (files.METRICS, *_REPLAYS, files.TENSORBOARD):
         _delete(folder / name)
+
+
+def delete_replays(folder: pathlib.Path) -> None:
+    """Deletes the experience of a run, as far as it can be deleted."""
+    for name in _REPLAYS:
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _delete(path: pathlib.Path) -> None:
@@ -187,11 +177,16 @@ def _delete(path: pathlib.Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _unusable(folder: pathlib.Path, error: OSError) -> RunDirError:
-    return RunDirError(
-        f"The logdir {folder} cannot be used: {error.strerror or error}. "
-        "Free or unlock it, or choose another with --logdir."
-    )
+@contextlib.contextmanager
+def _usable(folder: pathlib.Path) -> Iterator[None]:
+    """Turns what a disk refuses into an error that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise RunDirError(
+            f"The logdir {folder} cannot be used: {error.strerror or error}. "
+            "Free or unlock it, or choose another with --logdir."
+        ) from error
 
 
 def _check_writable(folder: pathlib.Path) -> None:
@@ -202,6 +197,7 @@ def _check_writable(folder: pathlib.Path) -> None:
 
 def _has_begun(folder: pathlib.Path) -> bool:
     """Whether a run has got so far that something would be lost."""
-    metrics = folder / METRICS
+    metrics = folder / files.METRICS
     begun = metrics.exists() and metrics.stat().st_size > 0
-    return (folder / CONFIG).exists() and (begun or (folder / CHECKPOINTS).exists())
+    saved = (folder / files.CHECKPOINTS).exists()
+    return (folder / files.CONFIG).exists() and (begun or saved)

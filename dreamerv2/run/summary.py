@@ -1,4 +1,4 @@
-"""What an episode and a whole run have come to."""
+"""What an episode, a run under way and a whole run have come to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import math
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common import config as config_lib
 from common.curves import continual, evaluations
-from dreamerv2.run import phases, rundir
+from common.records import files
+from dreamerv2.run import phases
 
 CURVES = "curves.png"
 _REDUCTIONS = {"sum": np.sum, "mean": np.mean, "max": np.max}
@@ -66,6 +67,62 @@ def clocks(seconds: Mapping[str, float]) -> dict[str, float]:
     }
 
 
+class OnlineMetrics:
+    """Performance and forgetting while a run is under way, as far as they are defined.
+
+    Remembers what each task was worth when its training ended. At the end of the run
+    they are what `summarize` computes from the whole curves.
+    """
+
+    def __init__(self, schedule: phases.Schedule):
+        """Takes the schedule of the run."""
+        self._schedule = schedule
+        self._ends: dict[int, float] = {}  # task -> value when its training last ended
+
+    def __call__(
+        self, phase: phases.Phase, step: int, evaluated: Mapping[str, Any]
+    ) -> dict[str, float]:
+        """Takes in one evaluation.
+
+        Values are success rates if every trained task tells success, else returns.
+
+        Args:
+          phase: The phase under way, or that ends with this step.
+          step: Of the run.
+          evaluated: `eval_return_{k}` and `eval_success_{k}`.
+
+        Returns:
+          `cl_performance`: the mean value now of the tasks whose training has begun.
+          `cl_forgetting`: the mean, over the tasks whose training has ended, of the
+          value when it last ended minus the value now; a task that ends now counts 0.
+          The latter is left out before the first task ends, both if a task is not
+          evaluated.
+        """
+        trained = range(1 + max(each.task for each in self._schedule.phases))
+        for metric in ("eval_success", "eval_return"):
+            if all(f"{metric}_{k}" in evaluated for k in trained):
+                values = {k: float(evaluated[f"{metric}_{k}"]) for k in trained}
+                break
+        else:
+            return {}
+        if step >= phase.end:
+            self._ends[phase.task] = values[phase.task]
+        begun = {each.task for each in self._schedule.phases[: phase.index + 1]}
+        result = {"cl_performance": float(np.mean([values[k] for k in sorted(begun)]))}
+        if self._ends:
+            lost = [end - values[k] for k, end in sorted(self._ends.items())]
+            result["cl_forgetting"] = float(np.mean(lost))
+        return result
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns what a snapshot needs, fit for JSON."""
+        return {"ends": sorted(self._ends.items())}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a snapshot; an empty state, of an older version, is none."""
+        self._ends = {int(task): value for task, value in state.get("ends", ())}
+
+
 def summarize(
     folder: pathlib.Path,
     names: Sequence[str],
@@ -82,10 +139,10 @@ def summarize(
         `action_repeat`, as evaluations are logged at frames.
 
     Returns:
-      `cl_performance` and `cl_forgetting` (SPEC: Kessler et al. 2023, section 5), and
-      a table; only a line that says so if a task was not evaluated by its end.
+      `cl_performance` and `cl_forgetting` (Kessler et al. 2023, section 5), and a
+      table; only a line that says so if a task was not evaluated by its end.
     """
-    path = folder / rundir.METRICS
+    path = folder / files.METRICS
     ends = dict(schedule.logged_ends(config.envs, config.action_repeat))
     for metric in ("eval_success", "eval_return"):
         curves = evaluations.read(path, metric)
@@ -134,5 +191,5 @@ def _draw(folder: pathlib.Path, names: Sequence[str], metric: str) -> str:
     except ImportError as error:
         return f"No curves drawn ({error}): pip install 'dreamerv2[plot]'.\n"
     path = folder / CURVES
-    plot.plot_continual(folder / rundir.METRICS, path, names, metric)
+    plot.plot_continual(folder / files.METRICS, path, names, metric)
     return f"The curves are drawn in {path}.\n"

@@ -1,129 +1,154 @@
-"""The parts of a run, and what each of them does at a step."""
+"""What is done after each step, when it is due: learn, evaluate, log, save.
+
+A run's state is that of its parts. A snapshot writes `state.json` with a key for each
+part and the collector's own keys beside them, and is restored in this order:
+
+1. the agent's weights and optimisers, and what the learner carries from batch to batch;
+2. the parts, as `Training` lists them: the streams of learner and evaluator choose from
+   episodes, so that they come after the replays;
+3. the collector, which plays the episodes under way again, into the replay.
+"""
 
 from __future__ import annotations
 
 import logging
-import pathlib
 import time
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 from common import config as config_lib
-from common import driver as driver_lib
-from common import schedules
+from common import replay, schedules
 from common.records import logger as logger_lib
 from common.records import timing
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import (
-    build,
-    checkpoint,
-    evaluation,
-    learner,
-    online,
-    phases,
-    summary,
-)
-from dreamerv2.run import tasks as tasks_lib
+from dreamerv2.run import checkpoint, evaluation, phases, summary
+from dreamerv2.run import collector as collector_lib
+from dreamerv2.run import learner as learner_lib
 
 _LOG = logging.getLogger(__name__)
 
 
-class Run:
-    """Replay, agent, environments and outputs, and the calls of the loop."""
+class Part(Protocol):
+    """A part of a run that has a state of its own.
 
-    def __init__(
-        self,
-        tasks: Sequence[tasks_lib.Task],
-        trained: int,
-        schedule: phases.Schedule,
-        phase: phases.Phase,
-        config: config_lib.Config,
-        folder: pathlib.Path,
-    ):
-        """Builds everything; arguments as in `train`, the tasks to evaluate on last.
+    A part may also have `on_task_change(finished: int, next: int)`. It is called with
+    the numbers of two different tasks, after the last step of the one and its snapshot,
+    when the environments of the other are made and before their first step; a run that
+    goes on from the snapshot between them calls it once as well.
+    """
 
-        Args:
-          tasks: The `trained` tasks to train on, then those to evaluate only.
-          trained: How many tasks are trained on.
-          schedule: Which task is trained when.
-          phase: The phase to begin with.
-          config: The run's configuration.
-          folder: The run's folder.
-        """
-        self.step = 0  # actions taken in all training environments
-        self._tasks = list(tasks)
-        self._schedule, self._phase = schedule, phase
-        self._config, self._folder = config, folder
-        self._timer, self._progress = timing.Timer(), timing.Progress()
-        self._envs = build.make_envs(self._tasks[phase.task], config)
-        self._agent = agent_lib.Agent(
-            config, self._envs[0].obs_specs, self._envs[0].act_spec
-        )
-        self._replay = build.make_replay(folder, config, self._agent)
-        self._learner = learner.Learner(
-            *(self._agent, self._replay, self._timer, folder),
-            **config.dataset,
-            aside=config.collect_during_update,
-        )
-        self._evaluator = evaluation.Evaluator(
-            *(self._tasks, trained, config),
-            build.make_eval_replay(folder, config, self._agent),
-        )
-        self._online = online.OnlineMetrics(schedule)
-        self._driver_states: dict[str, Any] = {}  # by task, of those not under way
-        self._past_restarts = 0  # of environments that are closed
-        self._driver = self._make_driver(phase)
-        names = [task.name for task in self._tasks]
-        total = schedule.total * config.action_repeat
-        sinks = build.make_outputs(folder, config, total, names)
-        self._logger = logger_lib.Logger(sinks)
-        self._due = {
+    def get_state(self) -> Mapping[str, Any]:
+        """Returns what a snapshot needs, fit for JSON."""
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on from such a state; an empty one is of a version without the part."""
+
+
+class Due:
+    """When something is done next: at intervals of steps, for snapshots of time too."""
+
+    def __init__(self, config: config_lib.Config):
+        """Counts from now on, snapshots from step 0."""
+        self._every = {
             "train": schedules.Every(config.train_every),
             "eval": schedules.Every(config.eval_every),
             "log": schedules.Every(config.log_every),
             "video": schedules.Every(config.log_every_video),
             "save": schedules.Every(config.checkpoint_every),
         }
-        self._due["save"](0)  # counts from the start of the run
-        self._explores = schedules.Until(config.expl_until)
+        self._every["save"](0)
+        self._minutes = config.checkpoint_minutes
         self._saved_at = time.monotonic()
 
-    def check_tasks(self) -> None:
-        """Raises ValueError unless all trained tasks have the agent's spaces."""
-        trained = {phase.task for phase in self._schedule.phases}
-        others = [self._tasks[k] for k in sorted(trained - {self._phase.task})]
-        build.check_tasks(others, self._agent, self._config)
+    def __call__(self, name: str, step: int) -> bool:
+        """Whether `name` is due at a step, which must not go back."""
+        return self._every[name](step)
+
+    def save(self, step: int) -> bool:
+        """Whether a snapshot is due, by steps or by minutes."""
+        minutes = (time.monotonic() - self._saved_at) / 60
+        late = 0 < self._minutes <= minutes
+        return self("save", step) or late
+
+    def saved(self) -> None:
+        """Counts the minutes from now on."""
+        self._saved_at = time.monotonic()
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns what a snapshot needs, fit for JSON."""
+        return {name: every.get_state() for name, every in self._every.items()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on in the intervals of a snapshot; minutes count from now."""
+        for name, every in self._every.items():
+            every.set_state(state[name])
+
+
+class Training:
+    """A run: its parts, and the calls of the loop."""
+
+    def __init__(
+        self,
+        *,
+        agent: agent_lib.Agent,
+        experience: replay.Replay,
+        learner: learner_lib.Learner,
+        evaluator: evaluation.Evaluator,
+        online: summary.OnlineMetrics,
+        collector: collector_lib.Collector,
+        logger: logger_lib.Logger,
+        timer: timing.Timer,
+        config: config_lib.Config,
+    ):
+        """Takes the parts, complete.
+
+        Args:
+          agent: What is trained.
+          experience: What it learns from.
+          learner: Trains it.
+          evaluator: Plays all tasks with it.
+          online: Performance and forgetting until now.
+          collector: Fills the replay.
+          logger: Takes in what is measured.
+          timer: Measures the sections `evaluation` and `save`; shared with the parts.
+          config: The run's configuration.
+        """
+        self._experience, self._learner = experience, learner
+        self._evaluator, self._online = evaluator, online
+        self._collector, self._due = collector, Due(config)
+        self._logger, self._timer, self._config = logger, timer, config
+        self._progress = timing.Progress()
+        self._agent = agent
+        self._parts: dict[str, Part] = {
+            "agent": agent,
+            "replay": experience,
+            "learner": learner,
+            "evaluator": evaluator,
+            "online": online,
+            "due": self._due,
+        }
+
+    @property
+    def step(self) -> int:
+        """Actions taken in all training environments."""
+        return self._collector.step
 
     def enter(self, phase: phases.Phase) -> None:
-        """Puts the environments of a phase's task in place of the last one's."""
+        """Begins a phase, and tells the parts if the task is another one."""
         self._progress.update(self.step)
-        if phase.task == self._phase.task:
-            self._phase = phase
+        finished = self._collector.enter(phase)
+        if finished == phase.task:
             return
-        self._driver_states[str(self._phase.task)] = self._driver.get_state()
-        self._past_restarts += build.count_restarts(self._envs)
-        for env in self._envs:
-            env.close()
-        self._phase = phase
-        task = self._tasks[phase.task]
-        self._envs = build.make_envs(task, self._config)
-        for env in self._envs:
-            build.check_specs(task.name, env, self._agent)
-        self._driver = self._make_driver(phase)
-        self._change_task()
+        for part in self._parts.values():
+            if hasattr(part, "on_task_change"):
+                part.on_task_change(finished, phase.task)
 
     def collect(self) -> None:
-        """Takes one step in every environment of the current task."""
-        with self._timer.section("collect"):
-            self._driver.step(self._collect_policy)
-        self.step += len(self._envs)
-        if self.step >= self._phase.end:
-            # An episode belongs to one phase; what is under way ends with it.
-            self._driver.reset()
-            self._replay.drop_ongoing()
+        """Takes one step in every environment of the present task."""
+        self._collector.collect()
 
     def learn(self) -> None:
         """Updates the agent when that is due and there is something to learn from."""
@@ -134,8 +159,7 @@ class Run:
                 return
             for _ in range(self._config.pretrain):
                 self._learner.update(self.step)
-        first = self.step - len(self._envs) + 1
-        due = sum(self._due["train"](step) for step in range(first, self.step + 1))
+        due = sum(self._due("train", step) for step in self._collector.last_steps)
         for _ in range(due * self._config.train_steps):
             self._learner.update(self.step)
 
@@ -143,146 +167,117 @@ class Run:
         """Evaluates on every task when that is due, and when a phase ends."""
         if not self._learner.updates or not self._config.eval_every:
             return
-        due = self._due["eval"](self.step)
-        if not self._evaluator or not (due or self.step >= self._phase.end):
+        due = self._due("eval", self.step)
+        if not self._evaluator or not (due or self._collector.ended):
             return
-        video = self._due["video"](self.step)
+        video = self._due("video", self.step)
         self._learner.wait()
         with self._timer.section("evaluation"):
-            metrics = self._evaluator(self._evaluation_policy, video)
-            metrics.update(self._online(self._phase, self.step, metrics))
+            metrics = self._evaluator(self._collector.evaluation_policy, video)
+            metrics |= self._online(self._collector.phase, self.step, metrics)
             if video:
-                metrics.update(self._learner.videos(self._evaluator.sample()))
-        self._write(metrics)
+                metrics |= self._learner.videos(self._evaluator.sample())
+        self.write(metrics)
 
     def log(self) -> None:
         """Writes losses, counters, speed and timers when that is due."""
         if not self._learner.updates:
             return
-        ended = self.step >= self._phase.end
-        if not self._due["log"](self.step) and not ended:
+        ended = self._collector.ended
+        if not self._due("log", self.step) and not ended:
             return
         self._progress.update(self.step)
-        self._write(
+        self.write(
             {
-                "task": self._phase.task,
+                "task": self._collector.phase.task,
                 "updates": self._learner.updates,
                 "env_restarts": self._restarts,
                 "fps": self._progress.fps * self._config.action_repeat,
                 **summary.clocks(self._timer.take()),
-                **self._replay.stats(),
-                **self._replay.shares(arrival=ended),
+                **self._experience.stats(),
+                **self._experience.shares(arrival=ended),
                 **self._learner.take_metrics(),
             }
         )
 
-    def save(self, snapshots: checkpoint.Checkpoints) -> None:
+    def write(self, metrics: Mapping[str, Any]) -> None:
+        """Logs metrics at the present step."""
+        self._logger.write(self.step * self._config.action_repeat, metrics)
+
+    def save(self, snapshots: checkpoint.Checkpoints, needed: bool) -> None:
         """Writes a snapshot when that is due, and when a phase ends.
 
+        Args:
+          snapshots: Where it is written.
+          needed: Whether it is an error if it cannot be written; else that is only
+            reported, and tried again when the next is due.
+
         Raises:
-          CheckpointError: If the run's last snapshot cannot be written; that of an
-            earlier one is only reported, and tried again when the next is due.
+          CheckpointError: If it cannot be written.
         """
-        minutes = (time.monotonic() - self._saved_at) / 60
-        late = 0 < self._config.checkpoint_minutes <= minutes
-        due = self._due["save"](self.step) or late
-        ended = self.step >= self._phase.end
-        if not ended and not (due and self._learner.updates):
+        due = self._due.save(self.step)
+        if not self._collector.ended and not (due and self._learner.updates):
             return
         try:
-            self._write_snapshot(snapshots)
+            self.write_snapshot(snapshots)
         except checkpoint.CheckpointError as error:
-            if self.step >= self._schedule.total:
+            if needed:
                 raise
             _LOG.warning("%s", error)
 
-    def stop(self, snapshots: checkpoint.Checkpoints, reason: str) -> None:
-        """Writes a snapshot before the run's time; the same command goes on from it."""
-        if self.step:
-            self._write_snapshot(snapshots)
-        print(
-            f"{reason}: stopped at step {self.step} of {self._schedule.total}; the "
-            "same command goes on from there."
-        )
+    def write_snapshot(self, snapshots: checkpoint.Checkpoints) -> None:
+        """Writes a snapshot of the present step.
 
-    def _write_snapshot(self, snapshots: checkpoint.Checkpoints) -> None:
+        Raises:
+          CheckpointError: If it cannot be written.
+        """
         tensors = {
             **self._agent.named_state(),
             **self._learner.tensors(),
-            **checkpoint.name_policy_state(self._driver.policy_state),
+            **self._collector.tensors(),
         }
         state = {
-            "step": self.step,
-            "task": self._phase.task,
-            "agent": self._agent.get_state(),
-            "learner": self._learner.get_state(),
-            "replay": self._replay.get_state(),
-            "evaluator": self._evaluator.get_state(),
-            "online": self._online.get_state(),
+            **self._collector.get_state(),
             "env_restarts": self._restarts,
-            "due": {name: every.get_state() for name, every in self._due.items()},
-            "drivers": {
-                **self._driver_states,
-                str(self._phase.task): self._driver.get_state(),
-            },
+            **{name: part.get_state() for name, part in self._parts.items()},
         }
-        self._saved_at = time.monotonic()
+        self._due.saved()
         with self._timer.section("save"):
             snapshots.save(self.step, tensors, state)
 
     def restore(
         self, state: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
     ) -> None:
-        """Goes on from a snapshot."""
-        self.step = state["step"]
-        carry = {k: v for k, v in tensors.items() if k.startswith("carry/")}
-        policy = {k: v for k, v in tensors.items() if k.startswith("policy/")}
-        weights = {k: v for k, v in tensors.items() if k not in {*carry, *policy}}
-        checkpoint.assign(self._agent.named_state(), weights)
-        self._agent.set_state(state["agent"])
-        self._replay.set_state(state["replay"])
-        self._learner.set_state(state["learner"], carry)
-        self._evaluator.set_state(state["evaluator"])
-        self._online.set_state(state.get("online", {}))
-        self._past_restarts = state.get("env_restarts", 0)
-        for name, every in self._due.items():
-            every.set_state(state["due"][name])
-        self._driver_states = dict(state["drivers"])
-        self._driver = self._make_driver(self._phase)
-        self._driver.policy_state = checkpoint.policy_state(policy)
+        """Goes on from a snapshot, in the order that this module's head tells."""
+        state = {"online": {}, "env_restarts": 0, **state}  # older ones have neither
+        groups = checkpoint.split_tensors(tensors)
+        checkpoint.assign(self._agent.named_state(), groups.agent)
+        self._learner.set_tensors(groups.carry)
+        for name, part in self._parts.items():
+            part.set_state(state[name])
+        self._collector.set_state(state, groups.policy)
         self._logger.rewind(self.step * self._config.action_repeat)
-        if state["task"] != self._phase.task:  # saved at the end of the phase before
-            self._change_task()
-        print(
-            f"Going on from step {self.step}, phase {self._phase.index + 1} of "
-            f"{len(self._schedule.phases)}, task {self._tasks[self._phase.task].name}."
-        )
 
-    def finish(self) -> None:
-        """Writes and prints what the run has come to."""
-        names = [task.name for task in self._tasks]
-        result = summary.summarize(self._folder, names, self._schedule, self._config)
-        self._write(result.metrics)
-        print(result.text)
+    def check_tasks(self, schedule: phases.Schedule) -> None:
+        """Raises ValueError unless all trained tasks have the agent's spaces."""
+        self._collector.check_tasks({phase.task for phase in schedule.phases})
 
     def close(self) -> None:
         """Ends environments, threads and outputs."""
         self._learner.close()
-        for env in self._envs:
-            env.close()
+        self._collector.close()
         self._evaluator.close()
-        self._replay.close()
+        self._experience.close()
         self._logger.close()
 
     @property
     def _restarts(self) -> int:
         """Environments that failed and were started anew, since the run began."""
-        now = build.count_restarts(self._envs) + self._evaluator.restarts
-        return self._past_restarts + now
+        return self._collector.restarts + self._evaluator.restarts
 
     def _has_experience(self) -> bool:
         """Whether the replay holds an episode; warns once if all are too short."""
-        stats = self._replay.stats()
+        stats = self._experience.stats()
         if not stats["loaded_episodes"] and stats["skipped_episodes"]:
             warnings.warn(
                 f"All {stats['skipped_episodes']} episodes so far are shorter than "
@@ -291,69 +286,3 @@ class Run:
                 stacklevel=2,
             )
         return bool(stats["loaded_episodes"])
-
-    def _change_task(self) -> None:
-        """Does to the agent what the configuration asks for between two tasks."""
-        for optimizer in self._agent.optimizers().values():
-            if self._config.reset_optimizer_on_task_change:
-                optimizer.reset()
-            optimizer.anchor()
-
-    def _make_driver(self, phase: phases.Phase) -> driver_lib.Driver:
-        seed_of = tasks_lib.seeds(self._config.seed, "train", phase.task)
-        driver = driver_lib.Driver(self._envs, seed_of)
-        driver.on_step(self._store)
-        driver.on_episode(self._log_episode)
-        if str(phase.task) in self._driver_states:
-            driver.set_state(self._driver_states.pop(str(phase.task)))
-        return driver
-
-    def _collect_policy(
-        self, obs: Mapping[str, np.ndarray], state: Any
-    ) -> tuple[np.ndarray, Any]:
-        """Random actions at first, then the agent's."""
-        with self._timer.section("policy"):
-            if self.step < self._config.prefill:
-                action = tasks_lib.random_actions(
-                    self._config.seed, self.step, len(self._envs), self._agent.act_spec
-                )
-                return action, None
-            exploring = self._exploring(self._driver.episodes)
-            return self._agent.policy(obs, state, step=self.step, exploring=exploring)
-
-    def _evaluation_policy(
-        self, obs: Mapping[str, np.ndarray], state: Any
-    ) -> tuple[np.ndarray, Any]:
-        """The task policy's mode, or the policy that collects the data."""
-        exploring = self._exploring([0] * len(obs["is_first"]))
-        return self._agent.policy(
-            obs,
-            state,
-            step=self.step,
-            exploring=exploring,
-            evaluate=self._config.sep_exp_eval_policies,
-        )
-
-    def _exploring(self, episodes: Sequence[int]) -> np.ndarray:
-        """Returns which environments [N] follow the exploration behaviour now."""
-        every = self._config.expl_every or 1
-        now = self._explores(self.step)
-        return np.array([now and episode % every == 0 for episode in episodes])
-
-    def _store(self, transition: Mapping[str, np.ndarray], worker: int) -> None:
-        with self._timer.section("add"):
-            self._replay.add_step(transition, worker, self._phase.task)
-
-    def _log_episode(self, episode: Mapping[str, Any], worker: int) -> None:
-        metrics = {
-            "return": episode["return"],
-            "length": episode["length"],
-            "task": self._phase.task,
-            **summary.episode_metrics(episode["log"], self._config),
-            **self._replay.stats(),
-        }
-        self._write(metrics, self.step + worker + 1)
-
-    def _write(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        step = self.step if step is None else step
-        self._logger.write(step * self._config.action_repeat, metrics)

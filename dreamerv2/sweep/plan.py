@@ -11,14 +11,15 @@ from types import ModuleType
 from typing import NamedTuple
 
 from common import config as config_lib
+from common.config import kinds
+from dreamerv2 import settings
 from dreamerv2.run import phases, rundir
 from dreamerv2.sweep import form as form_lib
 
 # The folder that dreamerv2 is imported from; the scripts lie there too.
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SCRIPTS = ("train_minigrid.py", "train_minihack.py", "interference.py")
 # What the sweep gives itself, and what would undo the work of a trial.
-_RESERVED = ("logdir", "tag", "seed", "overwrite", "resume", "help")
+_RESERVED = ("logdir", *kinds.NAME, "overwrite", "resume", "help")
 
 
 class Trial(NamedTuple):
@@ -79,9 +80,10 @@ def _find_script(name: str, beside: pathlib.Path) -> pathlib.Path:
         path = place / pathlib.Path(name).expanduser()
         if path.is_file():
             return path.resolve()
+    ours = ", ".join(map(settings.script_file, settings.SCRIPTS))
     raise form_lib.SweepError(
         f"There is no script {name!r} in {', '.join(map(str, places))}. Give a "
-        f"path, or one of {', '.join(SCRIPTS)}."
+        f"path, or one of {ours}."
     )
 
 

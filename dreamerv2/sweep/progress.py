@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import pathlib
 
-from common.records import jsonl
-from dreamerv2.run import checkpoint, rundir
+from common.records import files, jsonl
+from dreamerv2.run import checkpoint
 
 
 def saved_step(folder: pathlib.Path) -> int:
@@ -14,7 +14,7 @@ def saved_step(folder: pathlib.Path) -> int:
 
     Cheap: whether its files are whole is not looked at.
     """
-    paths = checkpoint.Checkpoints(folder / rundir.CHECKPOINTS).paths()
+    paths = checkpoint.Checkpoints(folder / files.CHECKPOINTS).paths()
     return checkpoint.step_of(paths[-1]) if paths else 0
 
 
@@ -23,7 +23,7 @@ def is_finished(folder: pathlib.Path, total: int) -> bool:
 
     That is what the run itself looks at when it is started again.
     """
-    paths = checkpoint.Checkpoints(folder / rundir.CHECKPOINTS).paths()
+    paths = checkpoint.Checkpoints(folder / files.CHECKPOINTS).paths()
     return any(
         checkpoint.find_fault(path) is None
         for path in reversed(paths)
@@ -34,7 +34,7 @@ def is_finished(folder: pathlib.Path, total: int) -> bool:
 def seen_step(folder: pathlib.Path, action_repeat: int = 1) -> int:
     """Returns the step of the last line in the metrics, or of the newest snapshot."""
     try:
-        frame = jsonl.newest_step(folder / rundir.METRICS) or 0
+        frame = jsonl.newest_step(folder / files.METRICS) or 0
     except OSError:  # not begun
         frame = 0
     return max(frame // action_repeat, saved_step(folder))

@@ -12,14 +12,13 @@ tolerance to match: `--scale 1000`).
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from common.compute import devices
+from common.compute import devices, loading
 from dreamerv2.verify import case as case_lib
 from dreamerv2.verify import entries
 
@@ -108,5 +107,5 @@ def _print_table(folder: str, rows: list[Row]) -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    loading.prepare_script()
     sys.exit(main())

@@ -4,14 +4,12 @@ python -m dreamerv2.watch --logdir ~/logdir/quickstart --episodes 3 --out video.
 python -m dreamerv2.watch --logdir ~/logdir/quickstart --eval 20
 """
 
-import importlib
 import json
 
 from common import config as config_lib
-from dreamerv2 import cli
+from common.config import plugins
+from dreamerv2 import cli, settings
 
-# Modules with make_tasks(config).
-SCRIPTS = ("train_minigrid", "train_minihack", "interference", "dreamerv2.train")
 FLAGS = {
     "logdir": ("", "folder of the run (logdir/tag)"),
     "out": ("video.mp4", "the video: a name that ends in .mp4 or .gif"),
@@ -26,7 +24,10 @@ FLAGS = {
     "scale": (4, "pixels of the video for one of an image"),
     "context": (5, "images that the model sees before it predicts"),
     "horizon": (50, "steps after which it sees as many again"),
-    "script": ("", f"for a run that does not say what made it: {', '.join(SCRIPTS)}"),
+    "script": (
+        "",
+        f"for a run that does not say what made it: {', '.join(settings.SCRIPTS)}",
+    ),
 }
 
 
@@ -67,12 +68,12 @@ def _all_tasks(snapshot, script: str) -> list:
             "This run was given its environments by a Python program, and only that "
             "can make them: import dreamerv2.api as dv2; dv2.watch(env, logdir)."
         )
-    if script not in SCRIPTS:
+    if not script:
         raise ValueError(
-            f"This run was made by {script or 'an unknown script'}; say with --script "
-            f"which of {', '.join(SCRIPTS)} makes its tasks."
+            "This run was made by an unknown script; say with --script which of "
+            f"{', '.join(settings.SCRIPTS)} makes its tasks, or give your own."
         )
-    made = importlib.import_module(script).make_tasks(snapshot.config)
+    made = plugins.choose("script", f"{script}:make_tasks", {})(snapshot.config)
     tasks = [*made.trained, *made.eval_only]
     names = [task.name for task in tasks]
     if snapshot.task_names and list(snapshot.task_names) != names:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import pathlib
@@ -12,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common import config as config_lib
+from common.config import plugins
+from common.records import files
 from dreamerv2 import settings
-from dreamerv2.run import checkpoint, rundir
+from dreamerv2.run import checkpoint
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,31 +33,35 @@ class Snapshot(NamedTuple):
 
 
 def load(logdir: str | os.PathLike, step: int | str = NEWEST) -> Snapshot:
-    """Reads a snapshot of a run, which may be under way; changes nothing there.
+    """Reads a snapshot of a run, which may be under way, and imports its plugins.
+
+    Nothing is changed in the run's folder.
 
     Args:
       logdir: The folder of the run, `logdir/tag`.
       step: Step of the snapshot, or `newest`, the newest that is whole.
 
     Raises:
-      ValueError: If there is no run, or no snapshot of that step.
+      ValueError: If there is no run, no snapshot of that step, or a plugin of the run
+        cannot be imported.
       CheckpointError: If every snapshot is damaged, or that of the step is.
     """
     folder = pathlib.Path(logdir).expanduser().resolve()
     config = _read_config(folder)
-    script, names = _read_tasks(folder)
+    plugins.load(config.get("plugins", ()))
+    noted = files.read_tasks(folder)
     path, state, tensors = _read_snapshot(folder, config, step)
-    return Snapshot(path, config, script, names, state["step"], tensors)
+    return Snapshot(path, config, noted.script, noted.names, state["step"], tensors)
 
 
 def _read_config(folder: pathlib.Path) -> config_lib.Config:
     """The run's configuration; what this version does not know is left out."""
-    path = folder / rundir.CONFIG
+    path = folder / files.CONFIG
     if not path.is_file():
-        below = sorted(folder.glob(f"*/{rundir.CONFIG}"))
+        below = sorted(folder.glob(f"*/{files.CONFIG}"))
         runs = ", ".join(str(found.parent) for found in below[:5])
         raise ValueError(
-            f"There is no run in {folder}: it has no {rundir.CONFIG}. "
+            f"There is no run in {folder}: it has no {files.CONFIG}. "
             + (f"There are runs in {runs}." if runs else "Give the folder of a run.")
         )
     saved = config_lib.Config.read(path).flat
@@ -67,20 +72,11 @@ def _read_config(folder: pathlib.Path) -> config_lib.Config:
     return settings.defaults.update({k: v for k, v in saved.items() if k in known})
 
 
-def _read_tasks(folder: pathlib.Path) -> tuple[str, tuple[str, ...]]:
-    """The script that makes the tasks, and their names, as far as they are known."""
-    try:
-        noted = json.loads((folder / rundir.TASKS).read_text())
-        return str(noted["script"]), tuple(map(str, noted["tasks"]))
-    except (OSError, ValueError, KeyError, TypeError):  # of an older version
-        return "", ()
-
-
 def _read_snapshot(
     folder: pathlib.Path, config: config_lib.Config, step: int | str
 ) -> tuple[pathlib.Path, dict[str, Any], dict[str, np.ndarray]]:
     """Path, state and tensors of the newest snapshot that is whole."""
-    snapshots = checkpoint.Checkpoints(folder / rundir.CHECKPOINTS)
+    snapshots = checkpoint.Checkpoints(folder / files.CHECKPOINTS)
     damaged: set[pathlib.Path] = set()
     for _ in range(3):  # a run under way may delete what was listed, and write anew
         for path in _choose(snapshots.paths(), folder, config, step):
@@ -98,7 +94,7 @@ def _read_snapshot(
                 _LOG.warning("The snapshot %s is damaged (%s).", path, fault)
     raise checkpoint.CheckpointError(
         f"No snapshot of {'any' if step == NEWEST else 'this'} step in "
-        f"{folder / rundir.CHECKPOINTS} can be read, {len(damaged)} are damaged. Put "
+        f"{folder / files.CHECKPOINTS} can be read, {len(damaged)} are damaged. Put "
         "back a copy, or choose another with --checkpoint STEP."
     )
 

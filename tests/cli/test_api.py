@@ -40,7 +40,7 @@ def test_help_in_a_users_script_says_what_keys_mean(capsys):
 def test_settings_imply_others_as_in_our_scripts(tmp_path, monkeypatch):
     configs = []
     monkeypatch.setattr(
-        dv2.loop, "train", lambda tasks, schedule, config: configs.append(config)
+        dv2.loop, "train", lambda tasks, config, **_: configs.append(config)
     )
     config = dummies.configure(tmp_path, expl_behavior="Plan2Explore")
     dv2.train(dummies.Walk(), config)

@@ -32,8 +32,8 @@ def test_what_is_copied_before_the_code_exists_and_is_not_ignored():
 def test_the_default_command_trains():
     (command,) = re.findall(r"^CMD (.+)$", TEXT, re.MULTILINE)
     _, script, *flags = ast.literal_eval(command)
-    from dreamerv2 import cli
+    from dreamerv2 import settings
 
-    config = cli.parse_flags("minigrid", "", flags)
+    config = settings.parse_flags("minigrid", "", flags)
     assert (ROOT / script).is_file()
     assert (config.logdir, config.tag, config.cl) == ("/logdir", "quickstart", True)

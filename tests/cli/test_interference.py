@@ -14,8 +14,8 @@ import interference
 from common import config as config_lib
 from common.curves import logs
 from common.envs.suites import minigrid
-from dreamerv2 import cli, settings, success
-from dreamerv2.run import loop
+from dreamerv2 import settings, success
+from dreamerv2.run import loop, phases
 
 pytestmark = pytest.mark.tf
 
@@ -93,11 +93,12 @@ def handed(monkeypatch, tmp_path):
         argv = ["interference.py", *words, f"--logdir={tmp_path}"]
         monkeypatch.setattr(sys, "argv", argv)
         calls = []
-        monkeypatch.setattr(loop, "train", lambda *a, **k: calls.append((*a, k)))
+        monkeypatch.setattr(loop, "train", lambda *a, **k: calls.append(a))
         monkeypatch.setattr(success, "draw_run", lambda *a: "")
         interference.main()
-        (tasks, schedule, config, options), *_ = calls
-        return tasks, schedule, config, options["eval_only"]
+        ((made, config),) = calls
+        schedule = phases.of_tasks(len(made.trained), config)
+        return made.trained, schedule, config, made.eval_only
 
     return parse
 
@@ -113,22 +114,21 @@ def names(tasks):
     return [task.name for task in tasks]
 
 
-@pytest.mark.parametrize("command", commands.INTERFERENCE)
-def test_the_commands_mean_what_they_meant(command, handed, tmp_path):
-    python, script, *words = shlex.split(command)
-    assert (python, script) == ("python", "interference.py")
-    config = cli.parse_flags("interference", "", words)
+def test_the_commands_mean_what_they_meant(handed):
     base = settings.defaults.update(settings.configs["interference"])
-    expected = commands.INTERFERENCE[command]
-    assert {key: config[key] for key in expected} == expected
-    changed = {key for key, *_ in config_lib.differences(base, config)}
-    assert changed <= set(expected)  # and nothing else
-    tasks, schedule, _, others = handed(command)
-    trained = [PROC] if "--proc" in words else PAIR
-    assert names(tasks) == trained
-    assert names(others) == ([] if trained == PAIR else PAIR)
-    ends = [1_000_000 * (k + 1) for k in range(len(trained))]
-    assert [phase.end for phase in schedule.phases] == ends
+    for command, expected in commands.INTERFERENCE.items():
+        python, script, *words = shlex.split(command)
+        assert (python, script) == ("python", "interference.py")
+        config = settings.parse_flags("interference", "", words)
+        assert {key: config[key] for key in expected} == expected
+        changed = {key for key, *_ in config_lib.differences(base, config)}
+        assert changed <= set(expected)  # and nothing else
+        tasks, schedule, _, others = handed(command)
+        trained = [PROC] if "--proc" in words else PAIR
+        assert names(tasks) == trained
+        assert names(others) == ([] if trained == PAIR else PAIR)
+        ends = [1_000_000 * (k + 1) for k in range(len(trained))]
+        assert [phase.end for phase in schedule.phases] == ends
 
 
 def test_settings_are_those_of_minigrid_but_for_the_project():

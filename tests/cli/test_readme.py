@@ -7,20 +7,17 @@ import shlex
 
 import pytest
 
-from dreamerv2 import cli, settings
+from dreamerv2 import settings
 from dreamerv2.watch import __main__ as watch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-# Scripts that read the configuration, and the block that each of them starts from.
+# Commands that read the configuration, and the block that each of them starts from.
 SCRIPTS = {
-    "train_minigrid.py": "minigrid",
-    "train_minihack.py": "minihack",
-    "interference.py": "interference",
-    "dreamerv2/train.py": "train",
-    "dreamerv2": "train",
+    settings.script_file(name): block for name, block in settings.SCRIPTS.items()
 }
+SCRIPTS["dreamerv2"] = settings.SCRIPTS["dreamerv2.train"]
 # Those with a parser of their own.
 PARSERS = {
     "dreamerv2.success": "dreamerv2/success.py",
@@ -82,7 +79,7 @@ def test_the_readme_shows_how_to_train():
 def test_every_command_of_the_readme_can_be_typed(command):
     script, *words = command
     if script in SCRIPTS:
-        cli.parse_flags(SCRIPTS[script], "", words)
+        settings.parse_flags(SCRIPTS[script], "", words)
     elif script in PARSERS:
         given = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
         assert given <= own_flags(script)
@@ -110,7 +107,7 @@ def test_every_flag_that_the_text_names_exists():
     flags = set(re.findall(r"`--([\w.-]+)", text)) | set(
         re.findall(r" --([\w.-]+)", text)
     )
-    known = {"configs", "help", *cli.ALIASES, *cli.SWITCHES}
+    known = {"configs", "help", *settings.ALIASES, *settings.SWITCHES}
     known |= {"build-arg", "gpus", "head", "include-dashboard"}  # of docker and Ray
     for script in PARSERS:
         known |= own_flags(script)

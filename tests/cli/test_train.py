@@ -58,7 +58,7 @@ def test_precision_is_half_on_a_gpu_unless_told(
     main, monkeypatch, flags, gpus, expected
 ):
     configs = []
-    monkeypatch.setattr(loop, "train", lambda *a, **k: configs.append(a[2]))
+    monkeypatch.setattr(loop, "train", lambda *a, **k: configs.append(a[1]))
     monkeypatch.setattr(devices.tf.config, "list_physical_devices", lambda kind: gpus)
     main(f"--task gym_CartPole-v1 {flags}")
     assert configs[0].precision == expected
@@ -66,7 +66,7 @@ def test_precision_is_half_on_a_gpu_unless_told(
 
 def test_blocks_apply_in_order_and_flags_last(main, monkeypatch):
     configs = []
-    monkeypatch.setattr(loop, "train", lambda *a, **k: configs.append(a[2]))
+    monkeypatch.setattr(loop, "train", lambda *a, **k: configs.append(a[1]))
     main("--configs atari debug --task gym_CartPole-v1 --action_repeat 3")
     config = configs[0]
     assert isinstance(config, config_lib.Config)

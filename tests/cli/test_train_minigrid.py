@@ -13,7 +13,7 @@ import pytest
 import train_minigrid
 from common import config as config_lib
 from common.envs.suites import minigrid
-from dreamerv2.run import loop
+from dreamerv2.run import loop, phases
 from dreamerv2.watch import __main__ as watch
 
 pytestmark = pytest.mark.tf
@@ -115,10 +115,11 @@ def handed(monkeypatch):
     def parse(flags, tmp_path="/nowhere"):
         monkeypatch.setattr(sys, "argv", ["x", *shlex.split(flags)])
         calls = []
-        monkeypatch.setattr(loop, "train", lambda *a, **k: calls.append((*a, k)))
+        monkeypatch.setattr(loop, "train", lambda *a, **k: calls.append(a))
         train_minigrid.main()
-        (tasks, schedule, config, options), *_ = calls
-        return tasks, schedule, config, options["eval_only"]
+        ((made, config),) = calls
+        schedule = phases.of_tasks(len(made.trained), config)
+        return made.trained, schedule, config, made.eval_only
 
     return parse
 

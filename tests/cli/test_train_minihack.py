@@ -10,8 +10,8 @@ import pytest
 
 import train_minihack
 from common import config as config_lib
-from dreamerv2 import cli, settings
-from dreamerv2.run import loop
+from dreamerv2 import settings
+from dreamerv2.run import loop, phases
 
 pytest.importorskip("minihack")
 pytestmark = pytest.mark.tf
@@ -21,14 +21,14 @@ pytestmark = pytest.mark.tf
 def test_the_commands_of_the_users_mean_what_they_meant(command):
     python, script, *words = shlex.split(command)
     assert (python, script) == ("python", "train_minihack.py")
-    config = cli.parse_flags("minihack", "", words)
+    config = settings.parse_flags("minihack", "", words)
     before = settings.defaults.update(settings.configs["minihack"])
     changes = {key: new for key, _, new in config_lib.differences(before, config)}
     assert changes == commands.MINIHACK[command]
 
 
 def test_the_script_starts_from_its_published_block():
-    config = cli.parse_flags("minihack", "", [])
+    config = settings.parse_flags("minihack", "", [])
     published = {
         "train_every": 10,
         "prefill": 10_000,
@@ -80,8 +80,9 @@ def handed(monkeypatch):
         calls = []
         monkeypatch.setattr(loop, "train", lambda *a, **k: calls.append(a))
         train_minihack.main()
-        ((tasks, schedule, _),) = calls
-        return [task.name for task in tasks], [p.end for p in schedule.phases]
+        ((made, config),) = calls
+        schedule = phases.of_tasks(len(made.trained), config)
+        return [task.name for task in made.trained], [p.end for p in schedule.phases]
 
     return parse
 
@@ -99,9 +100,8 @@ FOUR = ["Room-Random-15x15", "Room-Trap-15x15", "River-Narrow", "River-Monster"]
 TWO = ["Room-Random-15x15", "River-Narrow"]
 
 
-@pytest.mark.parametrize(
-    ("flags", "names", "steps"),
-    [
+def test_the_flags_choose_the_benchmark(handed):
+    for flags, names, steps in (
         ("--cl", EIGHT, [1e6] * 8),
         ("--cl --num_tasks=3", EIGHT[:3], [1e6] * 3),
         ("--cl --cl_small --num_tasks=4", FOUR, [1e6] * 4),
@@ -112,38 +112,33 @@ TWO = ["Room-Random-15x15", "River-Narrow"]
         ("--cl --num_tasks=3 --unbalanced_steps=1,2,3", EIGHT[:3], [1, 2, 3]),
         ("--configs imbalance", TWO, [4e5, 2.4e6]),
         ("--tasks MiniHack-Room-5x5-v0 --steps=7", ["Room-5x5"], [7]),
-    ],
-)
-def test_the_flags_choose_the_benchmark(handed, flags, names, steps):
-    chosen, ends = handed(flags)
-    assert short(chosen) == names
-    assert ends == [sum(steps[: k + 1]) for k in range(len(steps))]
+    ):
+        chosen, ends = handed(flags)
+        assert short(chosen) == names
+        assert ends == [sum(steps[: k + 1]) for k in range(len(steps))]
 
 
-@pytest.mark.parametrize("number", range(11))
-def test_without_cl_one_of_eleven_levels_is_trained(handed, number):
-    chosen, ends = handed(f"--env {number}")
-    assert (short(chosen), ends) == ([ELEVEN[number]], [1e6])
+def test_without_cl_one_of_eleven_levels_is_trained(handed):
+    for number, level in enumerate(ELEVEN):
+        chosen, ends = handed(f"--env {number}")
+        assert (short(chosen), ends) == ([level], [1e6])
 
 
 def test_the_imbalance_benchmark_has_the_capacity_of_the_paper():
-    config = cli.parse_flags("minihack", "", ["--configs", "imbalance"])
+    config = settings.parse_flags("minihack", "", ["--configs", "imbalance"])
     assert config.replay.capacity == 400_000
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
+def test_what_cannot_be_meant_is_refused(handed):
+    for flags, message in (
         ("--env 11", "numbered 0 to 10"),
         ("--cl --unbalanced_steps=1,2,3", "3 entries.*8 tasks"),
         ("--cl --num_tasks=9", "the benchmark has 8 tasks"),
         ("--tasks MiniHack-River-Narow-v0", "nearest are MiniHack-River-Narrow-v0"),
         ("--state_bonus", "state_bonus counts visits of MiniGrid cells"),
-    ],
-)
-def test_what_cannot_be_meant_is_refused(handed, flags, message):
-    with pytest.raises(ValueError, match=message):
-        handed(flags)
+    ):
+        with pytest.raises(ValueError, match=message):
+            handed(flags)
 
 
 def test_environments_are_as_the_flags_say(monkeypatch):
@@ -152,7 +147,7 @@ def test_environments_are_as_the_flags_say(monkeypatch):
     calls = []
     monkeypatch.setattr(loop, "train", lambda *a, **k: calls.append(a))
     train_minihack.main()
-    (((task,), _, _),) = calls
+    ((((task,), _), _),) = calls
     env = task.make()
     assert env.obs_specs["image"].shape == (32, 32, 3)
     env.reset(0)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 import types
 
 import dummies
@@ -12,7 +13,11 @@ from PIL import Image
 
 import dreamerv2.api as dv2
 from common import config as config_lib
-from dreamerv2.run import checkpoint, rundir
+from common.envs import registry
+from common.records import files
+from dreamerv2 import settings
+from dreamerv2.algorithm import explore
+from dreamerv2.run import checkpoint, loop, rundir
 from dreamerv2.run import tasks as tasks_lib
 from dreamerv2.watch import __main__ as watch
 from dreamerv2.watch import film, show
@@ -57,8 +62,7 @@ def script(trained, monkeypatch):
         return tasks_lib.TaskList(tapes.tasks[:1], tapes.tasks[1:])
 
     module = types.SimpleNamespace(make_tasks=make_tasks)
-    monkeypatch.setitem(watch.importlib.sys.modules, "galleries", module)
-    monkeypatch.setattr(watch, "SCRIPTS", ("galleries",))
+    monkeypatch.setitem(sys.modules, "galleries", module)
     return tapes
 
 
@@ -68,7 +72,7 @@ def watched(capsys, folder, *flags):
     return capsys.readouterr().out
 
 
-def files(folder):
+def contents(folder):
     """Content by path."""
     return {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
@@ -264,10 +268,10 @@ def test_any_snapshot_can_be_chosen(run):
 def test_a_damaged_snapshot_is_passed_over_and_left_where_it_is(run, caplog):
     *_, before, newest = sorted((run / "checkpoints").iterdir())
     (newest / "state.json").write_text("{}")
-    content = files(run)
+    content = contents(run)
     assert snapshot_lib.load(run).step == checkpoint.step_of(before)
     assert f"{newest} is damaged (state.json" in caplog.text
-    assert files(run) == content
+    assert contents(run) == content
     with pytest.raises(checkpoint.CheckpointError, match="1 are damaged"):
         snapshot_lib.load(run, checkpoint.step_of(newest))
 
@@ -354,7 +358,8 @@ def test_the_command_makes_a_video(trained, script, capsys, tmp_path):
         (["--out=none/v.mp4"], "no folder"),
         (["--out=v.avi"], r"end in \.mp4 or \.gif"),
         (["--evall=1"], "Unknown flag --evall. Did you mean --eval"),
-        (["--script=pathlib"], "made by pathlib; say with --script which of galler"),
+        (["--script=pathlib"], "pathlib has no 'make_tasks'"),
+        (["--script=galerie"], "script names the module 'galerie', which cannot be im"),
     ],
 )
 def test_bad_flags_are_named(trained, script, capsys, flags, message):
@@ -370,12 +375,73 @@ def test_the_command_asks_for_the_run():
 def test_a_run_that_cannot_be_made_again_says_what_to_do(run, script):
     with pytest.raises(ValueError, match=r"dv2\.watch\(env, logdir\)"):
         watch.main(["--logdir", str(run), "--eval=1"])
-    rundir.save_tasks(run, "galleries", ["walk0", "walk2"])
+    files.write_tasks(run, files.Tasks("galleries", ("walk0", "walk2")))
     with pytest.raises(ValueError, match="tasks walk0, walk2, but galleries makes wal"):
         watch.main(["--logdir", str(run), "--eval=1"])
     (run / "tasks.json").unlink()
     with pytest.raises(ValueError, match="an unknown script; say with --script"):
         watch.main(["--logdir", str(run), "--eval=1"])
+
+
+PLUGIN = """
+import dummies
+from common.envs import registry
+from dreamerv2.algorithm import explore
+from dreamerv2.run import tasks
+
+
+class Restless(explore.BEHAVIOURS["Random"]):
+    pass
+
+
+def make(name, **options):
+    return dummies.adapt(dummies.Gallery())
+
+
+def make_tasks(config):
+    return tasks.of_suite("halls", ["walk"], config)
+
+
+explore.BEHAVIOURS["Restless"] = Restless
+registry.SUITES["halls"] = registry.Suite("halls", "halls_walk")
+"""
+
+
+@pytest.fixture
+def forget(monkeypatch):
+    """Makes this process one that has not imported the plugin."""
+    known = settings.Settings({**settings.defaults.flat, "plugins": []})
+    monkeypatch.setattr(settings, "defaults", known)
+
+    def run():
+        for table, key in (
+            (sys.modules, "halls"),
+            (registry.SUITES, "halls"),
+            (explore.BEHAVIOURS, "Restless"),
+        ):
+            table.pop(key, None)
+
+    yield run
+    run()
+
+
+def test_a_run_with_a_suite_and_a_behaviour_of_ones_own_is_watched(
+    tmp_path, forget, capsys
+):
+    path, folder = tmp_path / "halls.py", tmp_path / "run"
+    path.write_text(PLUGIN)
+    options = {"jit": False, "steps": 20, "prefill": 10, "expl_behavior": "Restless"}
+    config = settings.defaults.update(dummies.configure(folder, **options).flat)
+    with pytest.raises(ValueError, match="Unknown task 'halls_walk'"):
+        tasks_lib.of_suite("halls", ["walk"], config)
+    config = settings.resolve(config.update(plugins=[str(path)]))
+    made = tasks_lib.of_suite("halls", ["walk"], config)
+    loop.train(made, config, script=str(path))
+    forget()
+    capsys.readouterr()
+    watch.main(["--logdir", str(folder), "--eval=2", "--policy=explore", "--json"])
+    (task,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert (task["name"], task["episodes"]) == ("walk", 2)
 
 
 # From a program.

@@ -9,12 +9,14 @@ import sys
 
 import pytest
 
+from dreamerv2 import settings
+
 pytestmark = pytest.mark.slow
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PACKAGES = ("dreamerv2", "common", "gym_minigrid")
 FILES = ("setup.py", "pyproject.toml", "configs.yaml", "README.md", "LICENSE")
-SCRIPTS = ("train_minigrid.py", "train_minihack.py", "interference.py")
+SCRIPTS = [f"{name}.py" for name in settings.SCRIPTS if "." not in name]
 
 # The example of the README.
 EXAMPLE = """

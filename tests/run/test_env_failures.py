@@ -10,7 +10,7 @@ import shaky
 
 from common.envs.workers import parallel, supervised
 from dreamerv2 import cli
-from dreamerv2.run import checkpoint, loop, phases, tasks
+from dreamerv2.run import checkpoint, loop, tasks
 
 pytestmark = pytest.mark.tf
 SETTINGS = {"checkpoint_every": 10, "eval_every": 40, "eval_eps": 1}
@@ -29,9 +29,9 @@ def train(folder, marker, **settings):
 
     names = ("one", "two")
     made = [functools.partial(construct, name) for name in names]
+    pairs = zip(names, made, strict=True)
     loop.train(
-        [tasks.Task(n, m, m) for n, m in zip(names, made, strict=True)],
-        phases.Schedule([40, 40]),
+        tasks.TaskList([tasks.Task(name, make, make) for name, make in pairs]),
         dummies.configure(folder, **SETTINGS, **settings),
     )
     return dummies.read(folder)

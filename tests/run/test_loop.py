@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from common.config import coerce
+from common.records import files
 from dreamerv2.run import checkpoint, learner, loop, phases, rundir, tasks
 
 pytestmark = pytest.mark.tf
@@ -70,7 +71,7 @@ def test_environments_are_reset_at_a_task_switch_and_no_episode_spans_it(tmp_pat
 
 def stored(folder, task):
     """The arrays of the episodes of a task, in the order of their arrival."""
-    paths = sorted((folder / rundir.REPLAY).glob(f"*-task{task}-*.npz"))
+    paths = sorted((folder / files.REPLAY).glob(f"*-task{task}-*.npz"))
     return [dict(np.load(path)) for path in paths]
 
 
@@ -222,6 +223,28 @@ def test_from_the_second_task_on_weights_are_pulled_to_the_end_of_the_last(tmp_p
     assert len(set(map(float, weights.values()))) == 4
 
 
+@pytest.mark.parametrize(("repeats", "fails_at"), [(1, 1), (2, 41)])
+def test_the_parts_are_told_of_a_task_change_once_also_by_a_run_that_goes_on(
+    tmp_path, recorder, repeats, fails_at
+):
+    tapes = dummies.Tapes(2)
+    dummies.run(tmp_path / "whole", tapes, num_task_repeats=repeats)
+    changes = [(0, 1), (1, 0), (0, 1)][: 2 * repeats - 1]
+    assert recorder[-1].switches == changes
+    tapes.options[1] = {"fails_at": len(dummies.steps(tapes.train[1])) + fails_at}
+    with pytest.raises(KeyError):
+        dummies.run(tmp_path / "stopped", tapes, num_task_repeats=repeats)
+    tapes.options[1] = {}
+    dummies.run(tmp_path / "stopped", tapes, num_task_repeats=repeats)
+    assert recorder[-2].switches == changes
+    assert recorder[-1].switches == changes[-1:]
+
+
+def test_one_task_after_itself_is_no_task_change(tmp_path, recorder):
+    dummies.run(tmp_path, dummies.Tapes(1), num_task_repeats=3)
+    assert recorder[-1].switches == []
+
+
 # Exploration.
 
 
@@ -281,11 +304,8 @@ def test_a_task_with_other_spaces_is_refused_and_named(tmp_path):
     first, second = dummies.Tapes(1), dummies.Tapes(1, Other)
     other = second.tasks[0]._replace(name="other")
     with pytest.raises(ValueError, match="'other'.*size=3.*the first task has.*size=2"):
-        loop.train(
-            [first.tasks[0], other],
-            phases.Schedule([40, 40]),
-            dummies.configure(tmp_path),
-        )
+        made = tasks.TaskList([first.tasks[0], other])
+        loop.train(made, dummies.configure(tmp_path))
     for tape in (*first.train, *second.train):
         assert dummies.count(tape, "close") == dummies.count(tape, "make") == 1
         assert not dummies.steps(tape)  # nothing was trained before it was said
@@ -354,7 +374,7 @@ def test_a_full_disk_at_a_snapshot_is_only_reported(tmp_path, monkeypatch, caplo
         dummies.run(tmp_path, dummies.Tapes(1), checkpoint_every=10)
     assert "No space left on device" in caplog.text
     assert "step-000000000020" in caplog.text
-    names = sorted(path.name for path in (tmp_path / rundir.CHECKPOINTS).iterdir())
+    names = sorted(path.name for path in (tmp_path / files.CHECKPOINTS).iterdir())
     assert names == ["step-000000000030", "step-000000000040"]
 
 

@@ -9,8 +9,10 @@ import dummies
 import numpy as np
 import pytest
 
+from common.records import files
 from dreamerv2.report import replay, results, runs
-from dreamerv2.run import evaluation, loop, phases, rundir, training
+from dreamerv2.run import evaluation, loop, phases, training
+from dreamerv2.run import tasks as tasks_lib
 
 pytestmark = pytest.mark.tf
 
@@ -75,7 +77,8 @@ def test_means_are_over_the_trained_tasks_and_success_is_told(tmp_path):
     trained, skills = dummies.Tapes(2), dummies.Tapes(1, short)
     config = dummies.configure(tmp_path, eval_every=20)
     schedule = phases.Schedule([40, 40])
-    loop.train(trained.tasks, schedule, config, eval_only=skills.tasks)
+    made = tasks_lib.TaskList(trained.tasks, skills.tasks)
+    loop.train(made, config, schedule=schedule)
     for line in dummies.read(tmp_path):
         if "eval_return" in line:
             for name in ("return", "length", "success"):
@@ -103,7 +106,7 @@ def test_evaluation_takes_the_mode_or_the_collecting_policy(
 def test_two_videos_are_made_when_due(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        training.Run, "_write", lambda self, metrics, step=None: written.append(metrics)
+        training.Training, "write", lambda self, metrics: written.append(metrics)
     )
     settings = {"eval_every": 10, "log_every_video": 20, "log_keys_video": ["vector"]}
     dummies.run(tmp_path, dummies.Tapes(1), **settings)
@@ -113,7 +116,7 @@ def test_two_videos_are_made_when_due(tmp_path, monkeypatch):
 def test_evaluation_episodes_are_kept_apart_and_predicted(tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(
-        training.Run, "_write", lambda self, metrics, step=None: written.append(metrics)
+        training.Training, "write", lambda self, metrics: written.append(metrics)
     )
     settings = {"eval_every": 10, "log_every_video": 20, "eval_replay": 12}
     tapes = dummies.Tapes(1)
@@ -314,8 +317,8 @@ def test_the_replay_is_deleted_on_demand_and_nothing_else(tmp_path):
     dummies.run(delete, dummies.Tapes(2), del_exp_replay=True)
     kept = {path.name for path in keep.iterdir()}
     deleted = {path.name for path in delete.iterdir()}
-    assert kept - deleted == {rundir.REPLAY}
-    assert {rundir.METRICS, rundir.CONFIG, rundir.CHECKPOINTS} <= deleted
+    assert kept - deleted == {files.REPLAY}
+    assert {files.METRICS, files.CONFIG, files.CHECKPOINTS} <= deleted
     dummies.assert_same_end(keep, delete, replay=False)
 
 
@@ -323,7 +326,7 @@ def test_the_replay_is_deleted_on_demand_and_nothing_else(tmp_path):
 def test_snapshots_are_made_when_due_and_the_newest_stay(tmp_path, keep):
     settings = {"checkpoint_every": 10, "checkpoint_keep": keep}
     dummies.run(tmp_path, dummies.Tapes(2), **settings)
-    names = sorted(path.name for path in (tmp_path / rundir.CHECKPOINTS).iterdir())
+    names = sorted(path.name for path in (tmp_path / files.CHECKPOINTS).iterdir())
     newest = (60, 70, 80)[-keep:]
     assert names == [f"step-{step:012d}" for step in (40, *newest)]  # 40: a task ends
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from dreamerv2.run import checkpoint, loop, phases, rundir, tasks
+from common.records import files
+from dreamerv2.run import checkpoint, loop, rundir, tasks
 
 pytestmark = pytest.mark.tf
 
@@ -35,9 +36,10 @@ def check_lines(lines):
     assert max(collections.Counter(kinds).values()) == 1
 
 
-@pytest.mark.parametrize("reset", [False, True])
-@pytest.mark.parametrize("l2_scale", [0.0, 0.5])
-@pytest.mark.parametrize("repeats", [1, 2])
+@pytest.mark.parametrize(
+    ("repeats", "l2_scale", "reset"),  # any two of them in every combination
+    [(1, 0.0, False), (1, 0.5, True), (2, 0.0, True), (2, 0.5, False)],
+)
 def test_resumed_at_a_task_switch_a_run_ends_as_if_never_stopped(
     tmp_path, repeats, l2_scale, reset
 ):
@@ -56,9 +58,13 @@ def test_resumed_at_a_task_switch_a_run_ends_as_if_never_stopped(
     dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
 
 
-@pytest.mark.parametrize("aside", [False, True])
-@pytest.mark.parametrize("envs", [1, 2])
-@pytest.mark.parametrize("fails_at", [23, 29, 34])
+@pytest.mark.parametrize(
+    ("envs", "fails_at", "aside"),  # any two of them in every combination
+    [
+        *((1, 23, False), (1, 29, True), (1, 34, True)),
+        *((2, 23, True), (2, 29, False), (2, 34, False)),
+    ],
+)
 def test_resumed_in_the_middle_a_run_ends_as_if_never_stopped(
     tmp_path, envs, fails_at, aside
 ):
@@ -95,6 +101,34 @@ def test_weights_moments_and_the_carried_state_are_those_of_the_snapshot(
     assert weights == {k: v for k, v in tensors.items() if not k.startswith("carry/")}
     assert weights["model_opt/steps"] == 3
     assert carried["deter"] == tensors["carry/deter"] != 0
+
+
+def test_a_snapshot_has_the_parts_that_other_versions_read(tmp_path):
+    dummies.run(tmp_path, dummies.Tapes(1))
+    assert set(dummies.snapshot(tmp_path)[0]) == {
+        *("step", "task", "env_restarts", "drivers", "due"),
+        *("agent", "replay", "learner", "evaluator", "online"),
+    }
+
+
+def test_a_snapshot_of_a_version_without_some_parts_is_gone_on_from(
+    tmp_path, monkeypatch
+):
+    load_state = checkpoint.load_state
+
+    def load_older(path):
+        state = load_state(path)
+        return {k: v for k, v in state.items() if k not in ("online", "env_restarts")}
+
+    settings = {"checkpoint_every": 10, "eval_every": 10}
+    dummies.run(tmp_path / "whole", dummies.Tapes(1), **settings)
+    tapes = dummies.Tapes(1)
+    tapes.options[0] = {"fails_at": 35}
+    run_until_failure(tmp_path / "older", tapes, **settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "load_state", load_older)
+        dummies.run(tmp_path / "older", tapes, **settings)
+    dummies.assert_same_end(tmp_path / "whole", tmp_path / "older")
 
 
 def test_stopped_before_the_first_snapshot_a_run_begins_anew(tmp_path):
@@ -140,7 +174,7 @@ def test_every_failure_on_the_way_is_survived(tmp_path):
     check_lines(lines)
     assert lines[-1]["loaded_steps"] <= 48
     # On the disk is what is held, and what rows of the next batch still need.
-    paths = (tmp_path / rundir.REPLAY).glob("*.npz")
+    paths = (tmp_path / files.REPLAY).glob("*.npz")
     replay = dummies.snapshot(tmp_path)[0]["replay"]
     assert {path.name for path in paths} == {*replay["held"], *replay["in_use"]}
 
@@ -235,16 +269,15 @@ def test_what_outlives_an_episode_of_an_environment_is_resumed(tmp_path):
         return tasks.Task(name, make, None)
 
     config = dummies.configure(tmp_path, num_task_repeats=2, checkpoint_every=10)
-    schedule = phases.Schedule([40, 40], 2)
     tapes = [], []
     with pytest.raises(KeyError):
-        loop.train(
-            [task("a", tapes[0], fails_at=65), task("b", tapes[1])], schedule, config
-        )
+        failing = task("a", tapes[0], fails_at=65)
+        loop.train(tasks.TaskList([failing, task("b", tapes[1])]), config)
     assert dummies.snapshot(tmp_path)[0]["step"] == 100
-    loop.train([task("a", tapes[0]), task("b", tapes[1])], schedule, config)
+    made = tasks.TaskList([task("a", tapes[0]), task("b", tapes[1])])
+    loop.train(made, config)
     rewards = {}
-    for path in sorted((tmp_path / rundir.REPLAY).glob("*.npz")):
+    for path in sorted((tmp_path / files.REPLAY).glob("*.npz")):
         task_number = int(path.name.split("task")[1][0])
         new = np.load(path)["reward"][1:].tolist()
         rewards.setdefault(task_number, []).extend(new)

@@ -9,6 +9,8 @@ import sys
 import pytest
 
 from common import config as config_lib
+from common.config import kinds
+from common.records import files
 from dreamerv2 import settings
 from dreamerv2.run import rundir
 
@@ -25,12 +27,12 @@ def contents(folder):
 def make_run(config):
     """A folder in which a run has left something of every kind, and a stranger."""
     folder = rundir.prepare(config)
-    for name in (rundir.REPLAY, rundir.CHECKPOINTS, rundir.TENSORBOARD):
+    for name in (files.REPLAY, files.CHECKPOINTS, files.TENSORBOARD):
         (folder / name).mkdir()
         (folder / name / "file").write_text(name)
-    for name in (rundir.METRICS, rundir.WANDB_ID, "notes.txt"):
+    for name in (files.METRICS, files.WANDB_ID, "notes.txt"):
         (folder / name).write_text(name)
-    rundir.save_tasks(folder, "train_minigrid", ["a", "b"])
+    files.write_tasks(folder, files.Tasks("train_minigrid", ("a", "b")))
     return folder
 
 
@@ -44,8 +46,8 @@ def test_the_folder_is_the_logdir_with_the_tag(tmp_path, monkeypatch):
 def test_preparing_makes_the_folder_and_saves_the_configuration(config, tmp_path):
     folder = rundir.prepare(config)
     assert folder == tmp_path / "logs" / "run"
-    assert contents(folder) == [rundir.CONFIG]
-    assert config_lib.Config.read(folder / rundir.CONFIG) == config
+    assert contents(folder) == [files.CONFIG]
+    assert config_lib.Config.read(folder / files.CONFIG) == config
 
 
 def test_the_same_configuration_goes_on(config):
@@ -82,11 +84,11 @@ def test_another_configuration_is_refused_and_the_keys_are_named(config):
     assert "wandb" not in message
     assert all(way in message for way in ("--resume", "--overwrite", "--tag"))
     assert contents(folder) == before
-    assert config_lib.Config.read(folder / rundir.CONFIG) == config
+    assert config_lib.Config.read(folder / files.CONFIG) == config
 
 
 def test_a_key_that_came_later_counts_as_its_default(config):
-    path = make_run(config) / rundir.CONFIG
+    path = make_run(config) / files.CONFIG
     new = {"unroll", "plugins", "outputs", "replay.retention_args"}
     before = {key: value for key, value in config.flat.items() if key not in new}
     config_lib.Config(before).save(path)
@@ -100,16 +102,16 @@ def test_a_key_that_came_later_counts_as_its_default(config):
 
 def test_a_run_that_failed_before_its_first_line_stands_in_nobodys_way(config):
     folder = rundir.prepare(config.update({"rssm.act": "mistyped"}))
-    (folder / rundir.METRICS).touch()
-    (folder / rundir.REPLAY).mkdir()
+    (folder / files.METRICS).touch()
+    (folder / files.REPLAY).mkdir()
     assert rundir.prepare(config) == folder
-    assert config_lib.Config.read(folder / rundir.CONFIG) == config
+    assert config_lib.Config.read(folder / files.CONFIG) == config
 
 
-@pytest.mark.parametrize("name", [rundir.METRICS, rundir.CHECKPOINTS])
+@pytest.mark.parametrize("name", [files.METRICS, files.CHECKPOINTS])
 def test_metrics_or_snapshots_make_a_run(config, name):
     folder = make_run(config)
-    for other in {rundir.METRICS, rundir.CHECKPOINTS} - {name}:
+    for other in {files.METRICS, files.CHECKPOINTS} - {name}:
         rundir._delete(folder / other)
     with pytest.raises(rundir.RunDirError):
         rundir.prepare(config.update(seed=3))
@@ -130,18 +132,18 @@ def test_overwrite_deletes_the_run_and_nothing_else(config):
     folder = make_run(config)
     other = config.update(seed=3)
     assert rundir.prepare(other.update(overwrite=True)) == folder
-    assert contents(folder) == [rundir.CONFIG, "notes.txt"]
-    assert config_lib.Config.read(folder / rundir.CONFIG) == other
+    assert contents(folder) == [files.CONFIG, "notes.txt"]
+    assert config_lib.Config.read(folder / files.CONFIG) == other
 
 
 def test_a_run_without_a_snapshot_keeps_its_identity_and_no_data(config):
     folder = make_run(config)
     rundir.forget_unsaved(folder)
     left = {
-        rundir.CONFIG,
-        rundir.TASKS,
-        rundir.CHECKPOINTS,
-        rundir.WANDB_ID,
+        files.CONFIG,
+        files.TASKS,
+        files.CHECKPOINTS,
+        files.WANDB_ID,
         "notes.txt",
     }
     assert set(contents(folder)) == left
@@ -149,9 +151,73 @@ def test_a_run_without_a_snapshot_keeps_its_identity_and_no_data(config):
 
 def test_a_foreign_file_in_place_of_the_configuration_is_refused(config):
     folder = make_run(config)
-    (folder / rundir.CONFIG).write_text("a: [1\n")
+    (folder / files.CONFIG).write_text("a: [1\n")
     with pytest.raises(config_lib.ConfigError, match="Cannot read"):
         rundir.prepare(config)
+
+
+# A run in its folder.
+
+NOTED = files.Tasks("train_minigrid", ("a", "b"), ((0, 10), (1, 20)))
+
+
+def test_an_open_folder_is_locked_and_knows_configuration_and_tasks(config):
+    with rundir.opened(config, NOTED, lambda: True) as folder:
+        assert rundir.is_locked(folder)
+        assert config_lib.Config.read(folder / files.CONFIG) == config
+        assert files.read_tasks(folder) == NOTED
+    assert not rundir.is_locked(folder)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_what_no_snapshot_covers_is_deleted_when_the_folder_is_opened(config, saved):
+    folder = make_run(config)
+    before = contents(folder)
+    with rundir.opened(config, NOTED, lambda: saved):
+        lost = set(before) - set(contents(folder))
+    assert lost == (set() if saved else {files.METRICS, files.REPLAY, "tensorboard"})
+
+
+def test_a_folder_that_is_refused_is_left_as_it_was(config):
+    folder = make_run(config)
+    before = {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(rundir.RunDirError, match="seed: 0 there, 1 now"):
+        with rundir.opened(config.update(seed=1), NOTED, lambda: False):
+            raise AssertionError("It was opened.")
+    (folder / files.LOCK).unlink()
+    after = {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"scri', files.Tasks()),  # a killed run of an old version
+        ("[]", files.Tasks()),
+        ('{"script": "s"}', files.Tasks()),
+        ('{"script": "s", "tasks": ["a"]}', files.Tasks("s", ("a",))),
+        ('{"tasks": ["a"], "ends": [[0, 9]]}', files.Tasks("", ("a",), ((0, 9),))),
+        ('{"tasks": ["a"], "ends": [[0, "end"]]}', files.Tasks()),
+    ],
+)
+def test_what_tasks_json_does_not_say_is_unknown(tmp_path, text, expected):
+    assert files.read_tasks(tmp_path) == files.Tasks()
+    (tmp_path / files.TASKS).write_text(text)
+    assert files.read_tasks(tmp_path) == expected
+
+
+def test_every_kind_of_keys_has_keys_and_what_learns_is_in_none():
+    kinds_of = (kinds.START, kinds.PLACE, kinds.NAME, kinds.SPEED, kinds.LOGGED)
+    known = {*settings.defaults.flat, "plugins"}
+    for kind in (*kinds_of, kinds.TASKS, kinds.SCHEDULE):
+        for pattern in kind:
+            assert any(kinds.is_one_of(key, (pattern,)) for key in known), pattern
+    for key in ("discount", "replay.capacity", "expl_behavior", "rssm.deter"):
+        assert kinds.makes_another_run(key) and kinds.makes_another_method(key)
+    free = {key for key in known if not kinds.makes_another_run(key)}
+    assert {"logdir", "wandb.mode", "checkpoint_keep", "force"} <= free
+    assert not any(map(kinds.makes_another_method, free))
+    assert kinds.makes_another_run("seed") and not kinds.makes_another_method("seed")
 
 
 # Disks.
@@ -206,7 +272,7 @@ def test_a_second_process_is_refused_as_long_as_the_first_one_lives(tmp_path):
                 raise AssertionError("The folder was locked twice.")
         other.kill()
     with rundir.locked(tmp_path):  # a dead process holds nothing
-        assert (tmp_path / rundir.LOCK).read_text() == str(os.getpid())
+        assert (tmp_path / files.LOCK).read_text() == str(os.getpid())
 
 
 def test_a_precision_that_the_machine_chooses_is_no_other_configuration(config):

@@ -14,6 +14,7 @@ import dummy_benchmark
 import pytest
 
 from common import config as config_lib
+from common.records import files
 from dreamerv2.run import rundir
 from dreamerv2.sweep import plan as plan_lib
 from dreamerv2.sweep import process as process_lib
@@ -70,11 +71,11 @@ def start(sweep_file: pathlib.Path, logdir: pathlib.Path, *words: str):
 
 def contents(folder: pathlib.Path) -> dict:
     """What a run has left, without where it lies and what it has printed."""
-    config = config_lib.Config.read(folder / rundir.CONFIG).update(logdir="")
+    config = config_lib.Config.read(folder / files.CONFIG).update(logdir="")
     states = sorted(folder.glob("checkpoints/*/*"))
     return {
         "config": config,
-        "metrics": (folder / rundir.METRICS).read_text(),
+        "metrics": (folder / files.METRICS).read_text(),
         **{str(path.relative_to(folder)): path.read_text() for path in states},
         "files": sorted(p.name for p in folder.iterdir() if p.name != "trial.log"),
     }
@@ -98,7 +99,7 @@ def parent(pid: int) -> int:
 
 def running_on(raylet: int, folders: list[pathlib.Path]) -> dict[pathlib.Path, int]:
     """The trials whose worker a machine has started, and their processes."""
-    locks = {folder: folder / rundir.LOCK for folder in folders}
+    locks = {folder: folder / files.LOCK for folder in folders}
     texts = {
         folder: lock.read_text() for folder, lock in locks.items() if lock.exists()
     }
@@ -153,7 +154,7 @@ def test_a_node_that_dies_midway_changes_nothing(
         alone = trial.config.update(logdir=str(tmp_path / "alone"))
         dummy_benchmark.train(alone, trial.total)
         assert contents(trial.folder) == contents(tmp_path / "alone" / trial.tag)
-        last = json.loads((trial.folder / rundir.METRICS).read_text().splitlines()[-1])
+        last = json.loads((trial.folder / files.METRICS).read_text().splitlines()[-1])
         assert last["step"] == 120
 
 

@@ -9,6 +9,7 @@ import dummy_benchmark
 import pytest
 
 from common.config import coerce
+from common.records import files
 from dreamerv2.run import rundir
 from dreamerv2.sweep import __main__ as sweep
 from dreamerv2.sweep import form as form_lib
@@ -156,7 +157,7 @@ def test_names_that_make_one_folder_are_refused(make):
 def test_a_folder_with_a_run_of_another_configuration_is_noticed(make):
     trial = make().trials[1]
     rundir.prepare(trial.config)
-    (trial.folder / rundir.METRICS).write_text('{"step": 1}\n')
+    (trial.folder / files.METRICS).write_text('{"step": 1}\n')
     assert tags(make()) == tags(make(retries=1))  # the same runs: nothing to say
     with pytest.raises(rundir.RunDirError, match="discount: 0.99 there, 0.5 now"):
         make(flags="--cl --steps=60 --discount=0.5")

@@ -11,6 +11,7 @@ import time
 import dummy_benchmark
 import pytest
 
+from common.records import files
 from dreamerv2.run import rundir
 from dreamerv2.sweep import __main__ as sweep
 from dreamerv2.sweep import plan as plan_lib
@@ -135,7 +136,7 @@ def test_progress_is_the_last_whole_line_of_the_metrics(make):
     assert progress_lib.seen_step(trial.folder) == 0
     dummy_benchmark.train(trial.config, 33)
     assert progress_lib.seen_step(trial.folder) == 33
-    with open(trial.folder / rundir.METRICS, "a") as file:
+    with open(trial.folder / files.METRICS, "a") as file:
         file.write('{"step": 34}\n{"step": 3')
     assert progress_lib.seen_step(trial.folder) == 34
     assert progress_lib.seen_step(trial.folder, action_repeat=2) == 33  # the snapshot
@@ -314,7 +315,7 @@ def test_a_process_hears_signals_and_saves_when_it_is_stopped(make, monkeypatch)
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     while progress_lib.seen_step(plan.trials[0].folder) < 5:
         assert process.wait(0.05) is None
-    pid = (plan.trials[0].folder / rundir.LOCK).read_text()
+    pid = (plan.trials[0].folder / files.LOCK).read_text()
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     assert int(status.partition("SigBlk:")[2].split()[0], 16) == 0
     process.stop()
@@ -336,7 +337,7 @@ def test_a_trial_dies_with_the_process_that_started_it(make, tmp_path):
     )
     while progress_lib.seen_step(folder) < 5:
         time.sleep(0.05)
-    pid = int((folder / rundir.LOCK).read_text())
+    pid = int((folder / files.LOCK).read_text())
     os.kill(pid, 0)
     worker.kill()
     worker.wait()

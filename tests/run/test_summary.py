@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.curves import continual, evaluations
-from dreamerv2.run import online, phases
+from dreamerv2.run import phases, summary
 
 SCHEDULE = phases.Schedule([20, 20])
 FIRST, SECOND = SCHEDULE.phases
@@ -17,7 +17,7 @@ def returns(*values):
 
 
 def test_performance_is_over_tasks_begun_and_forgetting_over_tasks_ended():
-    metrics = online.OnlineMetrics(SCHEDULE)
+    metrics = summary.OnlineMetrics(SCHEDULE)
     assert metrics(FIRST, 10, returns(0.4, 0.9)) == {"cl_performance": 0.4}
     ended = {"cl_performance": 0.8, "cl_forgetting": 0.0}
     assert metrics(FIRST, 20, returns(0.8, 0.9)) == ended
@@ -28,7 +28,7 @@ def test_performance_is_over_tasks_begun_and_forgetting_over_tasks_ended():
 
 
 def test_success_counts_where_every_trained_task_tells_it():
-    metrics = online.OnlineMetrics(SCHEDULE)
+    metrics = summary.OnlineMetrics(SCHEDULE)
     success = {"eval_success_0": 1.0}
     found = metrics(FIRST, 10, {**returns(0.4, 0.9), **success})
     assert found == {"cl_performance": 0.4}
@@ -38,19 +38,19 @@ def test_success_counts_where_every_trained_task_tells_it():
 
 
 def test_a_task_that_is_not_evaluated_leaves_them_undefined():
-    metrics = online.OnlineMetrics(SCHEDULE)
+    metrics = summary.OnlineMetrics(SCHEDULE)
     assert metrics(FIRST, 20, {"eval_return_0": 1.0}) == {}
     assert metrics(FIRST, 20, {}) == {}
 
 
 def test_tasks_that_are_evaluated_only_do_not_count():
-    metrics = online.OnlineMetrics(phases.Schedule([20]))
+    metrics = summary.OnlineMetrics(phases.Schedule([20]))
     assert metrics(FIRST, 10, returns(0.5, 0.9)) == {"cl_performance": 0.5}
 
 
 def test_in_a_second_round_a_task_is_measured_from_its_last_end():
     schedule = phases.Schedule([20, 20], 2)
-    metrics = online.OnlineMetrics(schedule)
+    metrics = summary.OnlineMetrics(schedule)
     for phase, value in zip(schedule.phases, (0.2, 0.4, 0.8, 0.5), strict=True):
         found = metrics(phase, phase.end, returns(value, 0.4))
     # The first task ended at 0.8 and is at 0.5 now; the second at 0.4 both times.
@@ -58,7 +58,7 @@ def test_in_a_second_round_a_task_is_measured_from_its_last_end():
 
 
 def test_several_environments_may_step_beyond_the_end_of_a_task():
-    metrics = online.OnlineMetrics(phases.Schedule([10, 10]))
+    metrics = summary.OnlineMetrics(phases.Schedule([10, 10]))
     first, second = phases.Schedule([10, 10]).phases
     assert metrics(first, 12, returns(0.5, 0.7))["cl_performance"] == 0.5
     assert metrics(second, 16, returns(0.5, 0.7))["cl_performance"] == 0.6
@@ -69,11 +69,11 @@ def test_at_the_end_they_are_what_the_whole_curves_say(repeats):
     schedule = phases.Schedule([30, 20, 40], repeats)
     values = np.random.default_rng(0).random((3, schedule.total // 10))
     steps = np.arange(1, schedule.total // 10 + 1) * 10
-    metrics = online.OnlineMetrics(schedule)
+    metrics = summary.OnlineMetrics(schedule)
     for column, step in enumerate(steps):
         phase = next(schedule.remaining(step - 1))
         found = metrics(phase, step, returns(*values[:, column]))
-        again = online.OnlineMetrics(schedule)  # as if resumed after each
+        again = summary.OnlineMetrics(schedule)  # as if resumed after each
         again.set_state(json.loads(json.dumps(metrics.get_state())))
         metrics = again
     ends = dict(schedule.logged_ends(1, 1))
@@ -88,6 +88,6 @@ def test_at_the_end_they_are_what_the_whole_curves_say(repeats):
 
 
 def test_a_snapshot_of_an_older_version_knows_no_ends():
-    metrics = online.OnlineMetrics(SCHEDULE)
+    metrics = summary.OnlineMetrics(SCHEDULE)
     metrics.set_state({})
     assert "cl_forgetting" not in metrics(SECOND, 30, returns(0.5, 0.1))

@@ -1,0 +1,40 @@
+"""What the keys of a configuration decide: what is computed, or only where and how.
+
+A key that stands in none of the kinds decides what is learned. Patterns are those of
+`fnmatch`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+
+START = ("overwrite", "resume", "force")  # said once, when a run is started
+PLACE = (  # where it runs, where it saves and shows: may change while a run goes on
+    *("logdir", "del_exp_replay", "envs_parallel", "devices", "plugins"),
+    "outputs",
+    *("checkpoint_*", "wandb.*"),
+)
+NAME = ("tag", "seed")  # which of a method's runs it is
+SPEED = (  # how it is computed; the numbers are the same but for rounding
+    *("unroll", "jit", "jit_compile", "deterministic"),
+    *("replay.cache", "replay.keep_evicted"),
+)
+LOGGED = ("log_*", "eval_*")  # what is measured and written
+TASKS = ("task", "tasks", "num_tasks", "env", "cl", "cl_small", "steps")
+SCHEDULE = ("unbalanced_steps", "num_task_repeats")  # when which task is trained
+
+
+def is_one_of(key: str, *kinds: tuple[str, ...]) -> bool:
+    """Whether a dotted key belongs to one of these kinds."""
+    patterns = (pattern for kind in kinds for pattern in kind)
+    return any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
+
+
+def makes_another_run(key: str) -> bool:
+    """Whether a run with another value of this key is no longer the same run."""
+    return not is_one_of(key, START, PLACE)
+
+
+def makes_another_method(key: str) -> bool:
+    """Whether runs with different values of this key are of different methods."""
+    return not is_one_of(key, START, PLACE, NAME, SPEED, LOGGED, TASKS)
