@@ -7,8 +7,6 @@ import tiny_agent
 
 from dreamerv2.algorithm import actor_critic
 
-pytestmark = pytest.mark.tf
-
 
 @pytest.fixture(autouse=True, scope="module")
 def _eager():

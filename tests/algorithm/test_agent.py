@@ -11,8 +11,6 @@ from common.compute import graphs
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import checkpoint
 
-pytestmark = pytest.mark.tf
-
 UPDATES = 3
 SCHEDULES = {"actor_ent": "linear(2e-3,1e-3,9)", "expl_noise": "linear(0.1,0,9)"}
 CASES = {  # observations, discrete actions, settings

@@ -3,8 +3,6 @@
 import pytest
 import tiny_agent
 
-pytestmark = pytest.mark.tf
-
 P2E = {"expl_behavior": "Plan2Explore"}
 CASES = {  # settings, parts of the message: what was given, what there is
     "actor_grad": ({"actor_grad": "renforce"}, "'renforce'.*auto.*both.*dynamics.*rei"),

@@ -7,8 +7,6 @@ import pytest
 import tensorflow as tf
 import tiny_agent
 
-pytestmark = pytest.mark.tf
-
 SIZES = {"stoch": 12, "deter": 8, "feat": 20, "embed": 8}
 SEED = tf.constant([1, 2])
 

@@ -6,8 +6,6 @@ import tensorflow as tf
 import tiny_agent
 from scipy import stats
 
-pytestmark = pytest.mark.tf
-
 ROWS = 1500
 PREFERRED = 1  # the action of a biased actor
 

@@ -6,8 +6,6 @@ import tiny_agent
 
 from common.compute import devices
 
-pytestmark = pytest.mark.tf
-
 UPDATES = 50
 KEYS = (tiny_agent.IMAGE, tiny_agent.VECTOR)
 

@@ -5,8 +5,6 @@ import pytest
 import tensorflow as tf
 import tiny_agent
 
-pytestmark = pytest.mark.tf
-
 
 @pytest.fixture(autouse=True, scope="module")
 def _eager():

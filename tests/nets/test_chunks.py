@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.tf
-
 ROWS, SIZE = 12, 5
 SCALES = {"near": -1.0, "far": -0.3}
 

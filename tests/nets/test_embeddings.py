@@ -7,8 +7,6 @@ from common.envs.suites import minigrid
 from common.replay import episodes as episodes_lib
 from common.replay import layouts
 
-pytestmark = pytest.mark.tf
-
 
 @pytest.fixture(scope="module")
 def episodes():

@@ -13,8 +13,6 @@ import two_devices
 
 from common.compute import devices, replicas
 
-pytestmark = pytest.mark.tf
-
 TOLERANCES = {"reinforce": 1e-4, "dynamics": 1e-4, "half": 2e-2}
 
 
