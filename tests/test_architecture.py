@@ -138,6 +138,11 @@ def closure(name: str) -> set[str]:
     return seen
 
 
+def loads(name: str, lazy: bool = True) -> set[str]:
+    """Top-level packages that the modules loaded with a module import."""
+    return {top for module in closure(name) for top in tops(imports(module, lazy))}
+
+
 # Layers.
 
 
@@ -153,10 +158,14 @@ def test_every_module_has_its_place():
     assert not homeless, "give these exactly one place in RANKS"
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_imports_go_down(name):
-    wrong = {other for other in ours(imports(name)) if rank(other) > rank(name)}
-    assert not wrong, f"{name} imports {wrong}, which lie above it"
+def test_imports_go_down():
+    wrong = [
+        f"{name} -> {other}"
+        for name in MODULES
+        for other in ours(imports(name))
+        if rank(other) > rank(name)
+    ]
+    assert not wrong, "an import of what lies above, see RANKS"
 
 
 def test_no_imports_go_in_a_circle():
@@ -173,20 +182,21 @@ def test_no_imports_go_in_a_circle():
         visit(name, ())
 
 
-@pytest.mark.parametrize("name", sorted(n for n in MODULES if rank(n) == BASE))
-def test_the_base_knows_neither_tensorflow_nor_environments(name):
-    loaded = {top for module in closure(name) for top in tops(imports(module, False))}
-    assert not loaded & (HEAVY | SUITES | {"wandb"})
-    later = tops(imports(name)) - tops(imports(name, False))
-    assert not later & (HEAVY | SUITES | {"wandb"}) - LAZY.get(name, set())
+def test_the_base_knows_neither_tensorflow_nor_environments():
+    foreign = HEAVY | SUITES | {"wandb"}
+    base = [name for name in MODULES if rank(name) == BASE]
+    assert len(base) > 20
+    at_once = {n: foreign & loads(n, lazy=False) for n in base}
+    later = {n: foreign & tops(imports(n)) - LAZY.get(n, set()) for n in base}
+    assert not {name: found for name, found in at_once.items() if found}
+    assert not {name: found for name, found in later.items() if found}
 
 
-@pytest.mark.parametrize(
-    "name", sorted(n for n in MODULES if rank(n) == ENVS or n in LIGHT)
-)
-def test_environments_and_flags_do_not_know_tensorflow(name):
-    loaded = {top for module in closure(name) for top in tops(imports(module))}
-    assert not loaded & (HEAVY | {"wandb"})
+def test_environments_and_flags_do_not_know_tensorflow():
+    light = [name for name in MODULES if rank(name) == ENVS or name in LIGHT]
+    assert len(light) > len(LIGHT)
+    found = {name: loads(name) & (HEAVY | {"wandb"}) for name in light}
+    assert not {name: heavy for name, heavy in found.items() if heavy}
 
 
 def test_figures_need_matplotlib_and_the_base_alone():
@@ -242,10 +252,13 @@ def test_no_module_bears_a_name_that_is_taken():
         if set(owners) - {"dreamerv2", "gym_minigrid"}
     }
     taken = set(sys.stdlib_module_names) | installed
-    for name in MODULES:
-        package, _, stem = name.rpartition(".")
-        if package in ("common", "dreamerv2", "gym_minigrid"):
-            assert stem not in taken, f"{name} hides another module, run as a script"
+    hiding = [
+        name
+        for name in MODULES
+        for package, _, stem in [name.rpartition(".")]
+        if package in PACKAGES and stem in taken
+    ]
+    assert not hiding, "these hide another module where their folder's scripts run"
 
 
 def test_no_folder_of_the_tests_hides_a_package():
@@ -291,12 +304,14 @@ def public(node: ast.AST) -> list[ast.AST]:
     return found + [below for child in classes for below in public(child)]
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_everything_public_has_a_docstring(name):
-    tree = TREES[name]
-    assert ast.get_docstring(tree), f"{name} has no docstring"
-    bare = [node.name for node in public(tree) if not ast.get_docstring(node)]
-    assert not bare, f"{name}: no docstring for {bare}"
+def test_everything_public_has_a_docstring():
+    bare = [
+        f"{name}: {getattr(node, 'name', 'the module')}"
+        for name, tree in TREES.items()
+        for node in (tree, *public(tree))
+        if not ast.get_docstring(node)
+    ]
+    assert not bare
 
 
 def test_files_are_short_or_have_a_reason():
