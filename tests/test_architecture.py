@@ -244,6 +244,13 @@ def test_everything_public_has_a_docstring():
     assert not bare
 
 
+def test_every_folder_of_modules_is_a_package():
+    """Else `find_packages` in setup.py passes it by."""
+    folders = {path.parent for path in source.MODULES.values()} - {source.ROOT}
+    assert len(folders) > len(source.PACKAGES)
+    assert not [str(f) for f in folders if not (f / "__init__.py").exists()]
+
+
 def test_files_are_short_or_have_a_reason():
     sizes = {
         path: len(path.read_text().splitlines()) for path in source.MODULES.values()
