@@ -36,6 +36,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("tf")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sorts files, slow ones first: with `-n` no long one is left for the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    heavy = {item.path for item in items if item.get_closest_marker("tf")}
+    items.sort(key=lambda item: (item.path not in slow, item.path not in heavy))
+
+
 @pytest.fixture
 def agents(monkeypatch):
     """Puts a recorder of calls in place of the agent; returns those that were made."""
