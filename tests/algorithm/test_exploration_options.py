@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 import tiny_agent
 
+pytestmark = pytest.mark.tf
+
 SEED = tf.constant([1, 2])
 GAUSSIAN = {"rssm__discrete": 0}
 IMAGES = ("image", "vector")

@@ -8,6 +8,8 @@ import tiny_agent
 from common.compute import graphs, onehots
 from dreamerv2.algorithm import explore
 
+pytestmark = pytest.mark.tf
+
 ROWS, COUNT, CLASSES, REST, SIZE = 6, 3, 4, 5, 7
 
 

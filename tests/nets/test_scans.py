@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from common.compute import scans
+pytestmark = pytest.mark.tf
 
 STEPS, ROWS, SIZE = 6, 3, 4
 
@@ -12,6 +11,8 @@ STEPS, ROWS, SIZE = 6, 3, 4
 @pytest.fixture
 def problem():
     """Inputs [T, B, D], a state [B, D] and two matrices, as float32 tensors."""
+    import tensorflow as tf
+
     rng = np.random.default_rng(0)
     shapes = {"inputs": (STEPS, ROWS, SIZE), "state": (ROWS, SIZE)}
     shapes |= {"narrow": (SIZE, 2), "wide": (2 + SIZE, SIZE)}
@@ -23,6 +24,7 @@ def problem():
 
 def run(problem, scan):
     """A loss over all states, and its gradients."""
+    import tensorflow as tf
 
     @tf.function(autograph=False)
     def differentiate():
@@ -40,12 +42,18 @@ def run(problem, scan):
 
 
 def step(state, now, multiply):
+    import tensorflow as tf
+
     small = tf.tanh(multiply("narrow", state))
     return tf.tanh(multiply("wide", tf.concat([small, now], -1)) + 0.5 * state)
 
 
 @pytest.mark.parametrize("unroll", [False, True])
 def test_states_and_gradients_equal_those_of_a_plain_loop(problem, unroll):
+    import tensorflow as tf
+
+    from common.compute import scans
+
     def plain(inputs, state, kernels):
         states = []
         for t in range(STEPS):
@@ -65,6 +73,9 @@ def test_states_and_gradients_equal_those_of_a_plain_loop(problem, unroll):
 
 def test_no_step_of_the_way_back_holds_a_product_as_large_as_a_matrix(problem):
     """What the loop is for: its body multiplies with matrices, and makes none."""
+    import tensorflow as tf
+
+    from common.compute import scans
 
     @tf.function(autograph=False)
     def differentiate():
