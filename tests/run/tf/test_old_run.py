@@ -6,6 +6,7 @@ What stands in tests/golden/old_run, and how it was made, tells the README there
 import json
 import pathlib
 import shutil
+import sys
 
 import dummies
 import numpy as np
@@ -14,7 +15,6 @@ import pytest
 import train_minigrid
 from dreamerv2.report import __main__ as report
 from dreamerv2.report import writer
-from dreamerv2.run import continual
 from dreamerv2.watch import __main__ as watch
 
 OLD = pathlib.Path(__file__).resolve().parents[2] / "golden" / "old_run"
@@ -26,9 +26,10 @@ def resumed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("old") / "run"
     shutil.copytree(OLD / "stopped", folder)
     words = (OLD / "flags.txt").read_text().split()
-    config = train_minigrid.parse_flags([*words, "--logdir", str(folder)])
-    tasks = train_minigrid.make_tasks(config)
-    continual.train(tasks, config, script="train_minigrid")
+    with pytest.MonkeyPatch.context() as patch:
+        argv = ["train_minigrid.py", *words, "--logdir", str(folder)]
+        patch.setattr(sys, "argv", argv)
+        train_minigrid.main()
     return folder
 
 
