@@ -3,36 +3,27 @@
 import pathlib
 import sys
 
+import folders
 import hypothesis
 import pytest
 
 import dreamerv2  # noqa: F401  says how TensorFlow computes, if it is loaded later
-
-TESTS = pathlib.Path(__file__).resolve().parent
-# Folders, at any depth, whose every test needs TensorFlow; elsewhere a test that does
-# imports it inside of its function and has the mark itself.
-TENSORFLOW = {"algorithm", "nets", "tf"}
 
 # The same examples each time; a machine with much to do is no fault of one.
 hypothesis.settings.register_profile("patient", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("patient")
 
 
-def needs_tensorflow(path: pathlib.Path) -> bool:
-    """Whether a folder or file of the tests lies in a folder of TENSORFLOW."""
-    return not TENSORFLOW.isdisjoint(path.relative_to(TESTS).parts)
-
-
 def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config):
     """Imports nothing of these folders if `-m` excludes all of their tests."""
     wanted = config.option.markexpr
     excluded = " or " not in wanted and "not tf" in wanted.split(" and ")
-    return (excluded and needs_tensorflow(collection_path)) or None
+    return (excluded and folders.need_tensorflow(collection_path)) or None
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Gives the tests of these folders the mark `tf`."""
-    if needs_tensorflow(item.path):
+    if folders.need_tensorflow(item.path):
         item.add_marker("tf")
 
 

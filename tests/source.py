@@ -7,6 +7,7 @@ import pathlib
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("dreamerv2", "common", "gym_minigrid")
 SCRIPTS = ("train_minigrid", "train_minihack", "interference")
+TYPES_ONLY = "TYPE_CHECKING"
 
 
 def find_modules() -> dict[str, pathlib.Path]:
@@ -26,7 +27,7 @@ TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
 
 @functools.cache
 def imports(name: str, lazy: bool = True) -> set[str]:
-    """Dotted names that a module imports; those inside of functions if `lazy`."""
+    """Dotted names that a module imports; also those not at once if `lazy`."""
     return imported(TREES[name], lazy)
 
 
@@ -45,11 +46,12 @@ def imported(tree: ast.AST, lazy: bool = True) -> set[str]:
 
 
 def walk(tree: ast.AST, lazy: bool):
-    """Nodes below a tree; those inside of functions if `lazy`."""
+    """Nodes below a tree; also those that importing it does not reach if `lazy`."""
     for node in ast.iter_child_nodes(tree):
         yield node
-        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        if lazy or not inside:
+        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == TYPES_ONLY
+        if lazy or not later and not for_types:
             yield from walk(node, lazy)
 
 
