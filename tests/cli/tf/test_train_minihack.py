@@ -14,7 +14,6 @@ from dreamerv2 import cli, settings
 from dreamerv2.run import loop
 
 pytest.importorskip("minihack")
-pytestmark = pytest.mark.tf
 
 
 @pytest.mark.parametrize("command", commands.MINIHACK, ids=range(9))

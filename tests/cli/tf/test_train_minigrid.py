@@ -16,8 +16,6 @@ from common.envs.suites import minigrid
 from dreamerv2.run import loop
 from dreamerv2.watch import __main__ as watch
 
-pytestmark = pytest.mark.tf
-
 
 def main(monkeypatch, command, logdir):
     _, script, *words = shlex.split(command)

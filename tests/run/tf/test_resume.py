@@ -1,6 +1,6 @@
 """Laws of going on: a run that was stopped is the run that was not.
 
-A recorder of calls takes the agent's place; tests/run/test_runs.py has the real one.
+A recorder of calls takes the agent's place; tests/run/tf/test_runs.py has the real one.
 """
 
 import collections
@@ -11,8 +11,6 @@ import pytest
 import tensorflow as tf
 
 from dreamerv2.run import checkpoint, loop, phases, rundir, tasks
-
-pytestmark = pytest.mark.tf
 
 
 @pytest.fixture(autouse=True)
