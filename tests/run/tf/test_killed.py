@@ -30,6 +30,7 @@ def run(folder: pathlib.Path, moment: int, pair: tuple[str, str]):
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", PAIRS, ids="+".join)
 def test_killed_at_random_moments_a_run_ends_bit_by_bit_as_one_that_lived(
     tmp_path, pair
