@@ -1,9 +1,9 @@
-"""Fixtures of the tests of whole runs, and a quick way past TensorFlow."""
+"""Which tests need TensorFlow, and fixtures of the tests of whole runs."""
 
 import pathlib
-import re
 import sys
 
+import folders
 import hypothesis
 import pytest
 
@@ -15,12 +15,23 @@ hypothesis.settings.load_profile("patient")
 
 
 def pytest_ignore_collect(collection_path: pathlib.Path, config: pytest.Config):
-    """Does not import whole files of tests that `-m "not tf and not slow"` excludes."""
-    if collection_path.suffix != ".py":
-        return None
-    excluded = re.findall(r"\bnot (\w+)", config.option.markexpr)
-    marks = [f"\npytestmark = pytest.mark.{name}" for name in excluded]
-    return any(mark in collection_path.read_text() for mark in marks) or None
+    """Imports nothing of these folders if `-m` excludes all of their tests."""
+    wanted = config.option.markexpr
+    excluded = " or " not in wanted and "not tf" in wanted.split(" and ")
+    return (excluded and folders.need_tensorflow(collection_path)) or None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Gives the tests of these folders the mark `tf`."""
+    if folders.need_tensorflow(item.path):
+        item.add_marker("tf")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Sorts files, slow ones first: with `-n` no long one is left for the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    heavy = {item.path for item in items if item.get_closest_marker("tf")}
+    items.sort(key=lambda item: (item.path not in slow, item.path not in heavy))
 
 
 @pytest.fixture

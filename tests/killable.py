@@ -1,4 +1,4 @@
-"""A small run that kills itself at a chosen moment, for tests/run/test_killed.py.
+"""A small run that kills itself at a chosen moment, for tests/run/tf/test_killed.py.
 
     python tests/killable.py FOLDER MOMENT RETENTION SAMPLING
 

@@ -1,4 +1,4 @@
-"""A long run of the smallest agent that watches its memory, for tests/run/test_runs.py.
+"""A long run of the smallest agent that watches its memory, for run/tf/test_runs.py.
 
     python tests/steady.py FOLDER [LEAK]
 

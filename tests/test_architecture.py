@@ -1,21 +1,16 @@
 """The house: who may import whom, which names are taken, how large a file may be."""
 
 import ast
-import functools
+import collections
 import importlib.metadata
 import os
-import pathlib
 import platform
+import re
 import subprocess
 import sys
 
 import pytest
-
-from dreamerv2 import settings
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-PACKAGES = ("dreamerv2", "common", "gym_minigrid")
-SCRIPTS = [name for name in settings.SCRIPTS if "." not in name]
+import source
 
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 
@@ -41,7 +36,7 @@ RANKS = (
     },
     {"dreamerv2.sweep"},
     {"dreamerv2.api"},
-    {"dreamerv2.train", *SCRIPTS},
+    {"dreamerv2.train", *source.SCRIPTS},
 )
 BASE = 1  # rank of what knows neither TensorFlow nor an environment library
 ENVS = 2
@@ -58,7 +53,14 @@ SUITES = {
     *("dm_control", "mujoco", "crafter"),
 }
 
+PERFORMANCE = re.compile(
+    r"\b(GradientTape|custom_gradient|raw_ops|control_dependencies|stop_recording"
+    r"|map_fn|is_integer|fuses)\b"
+)
+
 MOST_LINES = 350
+MOST_ENTRIES = 12
+NO_ENTRY = re.compile(r"__pycache__|\.egg-info")  # what Python writes there
 LONG_FILES: dict[str, str] = {}
 MAY_CHANGE_THE_PATH = {
     "dreamerv2/train.py": "runs as a script from inside of the package",
@@ -67,93 +69,39 @@ MAY_CHANGE_THE_PATH = {
 }
 
 
-def find_modules() -> dict[str, pathlib.Path]:
-    """All modules of the packages, however deep, and the scripts."""
-    modules = {name: ROOT / f"{name}.py" for name in SCRIPTS}
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
-            parts = path.relative_to(ROOT).with_suffix("").parts
-            modules[".".join(parts).removesuffix(".__init__")] = path
-    del modules["gym_minigrid.setup"]  # not part of the package
-    return modules
-
-
-MODULES = find_modules()
-TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
-
-
-@functools.cache
-def imports(name: str, lazy: bool = True) -> set[str]:
-    """Dotted names that a module imports; those inside of functions if `lazy`."""
-    found = set()
-    for node in walk(TREES[name], lazy):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{name} has a relative import"
-            below = {f"{node.module}.{alias.name}" for alias in node.names}
-            ours = below & set(MODULES)
-            found |= ours or {node.module}
-    return found
-
-
-def walk(tree: ast.AST, lazy: bool):
-    for node in ast.iter_child_nodes(tree):
-        yield node
-        inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
-        if lazy or not inside:
-            yield from walk(node, lazy)
-
-
-def ours(names: set[str]) -> set[str]:
-    return names & set(MODULES)
-
-
-def tops(names: set[str]) -> set[str]:
-    return {name.partition(".")[0] for name in names}
-
-
 def rank(name: str) -> int:
     """The place of a module in RANKS; -1 if it has none."""
     places = {room: i for i, rooms in enumerate(RANKS) for room in rooms}
     above = name
     while above and above not in places:
         above = above.rpartition(".")[0]
-    alone = above in PACKAGES and above != "gym_minigrid" and above != name
+    alone = above in source.PACKAGES and above != "gym_minigrid" and above != name
     return places[above] if above and not alone else -1
-
-
-def closure(name: str) -> set[str]:
-    """The module and all of ours that importing it loads."""
-    seen, todo = set(), [name]
-    while todo:
-        now = todo.pop()
-        if now not in seen:
-            seen.add(now)
-            todo += ours(imports(now, lazy=False))
-            todo += ours({now.rpartition(".")[0]})
-    return seen
 
 
 # Layers.
 
 
 def test_the_walk_sees_imports_of_every_kind():
-    found = imports("common.config.files")
+    found = source.imports("common.config.files")
     assert {"common.config.coerce", "ruamel.yaml"} <= found
-    assert "dreamerv2.run.loop" in imports("train_minigrid")
-    assert "dreamerv2.run.loop" not in imports("train_minigrid", lazy=False)
+    assert "dreamerv2.run.loop" in source.imports("train_minigrid")
+    assert "dreamerv2.run.loop" not in source.imports("train_minigrid", lazy=False)
 
 
 def test_every_module_has_its_place():
-    homeless = [name for name in MODULES if rank(name) < 0]
+    homeless = [name for name in source.MODULES if rank(name) < 0]
     assert not homeless, "give these exactly one place in RANKS"
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_imports_go_down(name):
-    wrong = {other for other in ours(imports(name)) if rank(other) > rank(name)}
-    assert not wrong, f"{name} imports {wrong}, which lie above it"
+def test_imports_go_down():
+    wrong = [
+        f"{name} -> {other}"
+        for name in source.MODULES
+        for other in source.ours(source.imports(name))
+        if rank(other) > rank(name)
+    ]
+    assert not wrong, "an import of what lies above, see RANKS"
 
 
 def test_no_imports_go_in_a_circle():
@@ -162,51 +110,62 @@ def test_no_imports_go_in_a_circle():
     def visit(name: str, path: tuple[str, ...]) -> None:
         assert name not in path, f"a circle: {' -> '.join((*path, name))}"
         if name not in done:
-            for other in ours(imports(name)):
+            for other in source.ours(source.imports(name)):
                 visit(other, (*path, name))
             done.add(name)
 
-    for name in MODULES:
+    for name in source.MODULES:
         visit(name, ())
 
 
-@pytest.mark.parametrize("name", sorted(n for n in MODULES if rank(n) == BASE))
-def test_the_base_knows_neither_tensorflow_nor_environments(name):
-    loaded = {top for module in closure(name) for top in tops(imports(module, False))}
-    assert not loaded & (HEAVY | SUITES | {"wandb"})
-    later = tops(imports(name)) - tops(imports(name, False))
-    assert not later & (HEAVY | SUITES | {"wandb"}) - LAZY.get(name, set())
+def test_the_base_knows_neither_tensorflow_nor_environments():
+    foreign = HEAVY | SUITES | {"wandb"}
+    base = [name for name in source.MODULES if rank(name) == BASE]
+    assert len(base) > 20
+    at_once = {n: foreign & source.loads(n, lazy=False) for n in base}
+    later = {
+        n: foreign & source.tops(source.imports(n)) - LAZY.get(n, set()) for n in base
+    }
+    assert not {name: found for name, found in at_once.items() if found}
+    assert not {name: found for name, found in later.items() if found}
 
 
-@pytest.mark.parametrize(
-    "name", sorted(n for n in MODULES if rank(n) == ENVS or n in LIGHT)
-)
-def test_environments_and_flags_do_not_know_tensorflow(name):
-    loaded = {top for module in closure(name) for top in tops(imports(module))}
-    assert not loaded & (HEAVY | {"wandb"})
+def test_environments_and_flags_do_not_know_tensorflow():
+    light = [name for name in source.MODULES if rank(name) == ENVS or name in LIGHT]
+    assert len(light) > len(LIGHT)
+    found = {name: source.loads(name) & (HEAVY | {"wandb"}) for name in light}
+    assert not {name: heavy for name, heavy in found.items() if heavy}
 
 
 def test_figures_need_matplotlib_and_the_base_alone():
-    loaded = {module for name in closure("common.plot") for module in imports(name)}
-    assert tops(loaded) <= {"matplotlib", "numpy", "ruamel", "common"} | set(
+    loaded = {
+        module
+        for name in source.closure("common.plot")
+        for module in source.imports(name)
+    }
+    assert source.tops(loaded) <= {"matplotlib", "numpy", "ruamel", "common"} | set(
         sys.stdlib_module_names
     )
-    assert {rank(name) for name in ours(loaded)} <= {BASE, rank("common.plot")}
-    drawing = {name for name in MODULES if "matplotlib" in tops(imports(name))}
+    assert {rank(name) for name in source.ours(loaded)} <= {BASE, rank("common.plot")}
+    drawing = {
+        name
+        for name in source.MODULES
+        if "matplotlib" in source.tops(source.imports(name))
+    }
     assert drawing == {
         *("common.curves.drawing", "dreamerv2.report.figures", "dreamerv2.success")
     }
 
 
 def test_loading_the_replay_or_the_flags_loads_no_tensorflow():
-    base = [n for n in MODULES if rank(n) == BASE]
+    base = [n for n in source.MODULES if rank(n) == BASE]
     program = (
         f"import importlib, sys\nfor n in {[*base, *LIGHT]!r}: "
         "importlib.import_module(n)\n"
         "print([n for n in ('tensorflow', 'gymnasium', 'wandb') if n in sys.modules])"
     )
     result = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", program], cwd=source.ROOT, capture_output=True, text=True
     )
     assert result.stdout == "[]\n", result.stderr
 
@@ -221,12 +180,22 @@ def test_the_package_turns_onednn_on_unless_somebody_has_chosen(given, expected)
     program = f"import os, dreamerv2\nprint(os.environ[{ONEDNN!r}])"
     result = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=ROOT,
+        cwd=source.ROOT,
         env=env,
         capture_output=True,
         text=True,
     )
     assert result.stdout == f"{expected}\n", result.stderr
+
+
+def test_the_algorithm_leaves_performance_to_the_rooms_below():
+    found = [
+        f"{name}: {word}"
+        for name in source.MODULES
+        if name.startswith("dreamerv2.algorithm.")
+        for word in PERFORMANCE.findall(source.MODULES[name].read_text())
+    ]
+    assert not found, "say it in common.compute or common.nets"
 
 
 # Names.
@@ -239,16 +208,19 @@ def test_no_module_bears_a_name_that_is_taken():
         if set(owners) - {"dreamerv2", "gym_minigrid"}
     }
     taken = set(sys.stdlib_module_names) | installed
-    for name in MODULES:
-        package, _, stem = name.rpartition(".")
-        if package in ("common", "dreamerv2", "gym_minigrid"):
-            assert stem not in taken, f"{name} hides another module, run as a script"
+    hiding = [
+        name
+        for name in source.MODULES
+        for package, _, stem in [name.rpartition(".")]
+        if package in source.PACKAGES and stem in taken
+    ]
+    assert not hiding, "these hide another module where their folder's scripts run"
 
 
 def test_no_folder_of_the_tests_hides_a_package():
-    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
+    folders = {path.name for path in (source.ROOT / "tests").iterdir() if path.is_dir()}
     assert not folders & {"common", "dreamerv2", "gym_minigrid"}
-    assert not (ROOT / "gym_minigrid" / "gym_minigrid").exists()
+    assert not (source.ROOT / "gym_minigrid" / "gym_minigrid").exists()
 
 
 def changes_the_path(tree: ast.AST) -> bool:
@@ -268,49 +240,65 @@ def changes_the_path(tree: ast.AST) -> bool:
 def test_only_those_with_a_reason_change_the_import_path():
     assert changes_the_path(ast.parse("sys.path.insert(0, '.')"))
     assert changes_the_path(ast.parse("sys.path[0] = '.'"))
-    changing = {n for n, tree in TREES.items() if changes_the_path(tree)}
-    relative = {str(MODULES[name].relative_to(ROOT)) for name in changing}
+    changing = {n for n, tree in source.TREES.items() if changes_the_path(tree)}
+    relative = {str(source.MODULES[name].relative_to(source.ROOT)) for name in changing}
     assert relative <= set(MAY_CHANGE_THE_PATH)
 
 
 # Files.
 
 
-def public(node: ast.AST) -> list[ast.AST]:
-    """Public functions and classes of a module or class, methods included."""
-    kinds = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-    found = [
-        child
-        for child in ast.iter_child_nodes(node)
-        if isinstance(child, kinds) and not child.name.startswith("_")
+def test_everything_public_has_a_docstring():
+    bare = [
+        f"{name}: {getattr(node, 'name', 'the module')}"
+        for name, tree in source.TREES.items()
+        for node in (tree, *source.public(tree))
+        if not ast.get_docstring(node)
     ]
-    classes = [child for child in found if isinstance(child, ast.ClassDef)]
-    return found + [below for child in classes for below in public(child)]
+    assert not bare
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_everything_public_has_a_docstring(name):
-    tree = TREES[name]
-    assert ast.get_docstring(tree), f"{name} has no docstring"
-    bare = [node.name for node in public(tree) if not ast.get_docstring(node)]
-    assert not bare, f"{name}: no docstring for {bare}"
+def test_every_folder_of_modules_is_a_package():
+    """Else `find_packages` in setup.py passes it by."""
+    folders = {path.parent for path in source.MODULES.values()} - {source.ROOT}
+    assert len(folders) > len(source.PACKAGES)
+    assert not [str(f) for f in folders if not (f / "__init__.py").exists()]
+
+
+def test_a_folder_has_at_most_twelve_entries():
+    entries = collections.Counter(
+        str(path.parent.relative_to(source.ROOT))
+        for package in source.PACKAGES
+        for path in (source.ROOT / package).rglob("*")
+        if path.name != "__init__.py" and not NO_ENTRY.search(str(path))
+    )
+    crowded = {name: count for name, count in entries.items() if count > MOST_ENTRIES}
+    assert not crowded, "look for the second subject in these folders"
 
 
 def test_files_are_short_or_have_a_reason():
-    sizes = {path: len(path.read_text().splitlines()) for path in MODULES.values()}
-    long = {str(p.relative_to(ROOT)) for p, size in sizes.items() if size > MOST_LINES}
+    sizes = {
+        path: len(path.read_text().splitlines()) for path in source.MODULES.values()
+    }
+    long = {
+        str(p.relative_to(source.ROOT))
+        for p, size in sizes.items()
+        if size > MOST_LINES
+    }
     assert long == set(LONG_FILES), "look for the second idea in these files"
 
 
 @pytest.mark.parametrize("name", sorted(RANKS[-1]))
 def test_the_runs_of_a_script_can_be_watched(name):
-    functions = [node for node in TREES[name].body if isinstance(node, ast.FunctionDef)]
+    functions = [
+        node for node in source.TREES[name].body if isinstance(node, ast.FunctionDef)
+    ]
     names = {function.name for function in functions}
     assert {"parse_flags", "make_tasks"} <= names, "sweeps and watching ask for these"
-    assert f"settings.SCRIPTS['{name}']" in ast.unparse(TREES[name])
+    assert f"settings.SCRIPTS['{name}']" in ast.unparse(source.TREES[name])
     noted = [
         keyword.value.value
-        for node in ast.walk(TREES[name])
+        for node in ast.walk(source.TREES[name])
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".train")
         for keyword in node.keywords
         if keyword.arg == "script"
@@ -320,11 +308,11 @@ def test_the_runs_of_a_script_can_be_watched(name):
 
 @pytest.mark.parametrize("name", sorted(RANKS[-1]))
 def test_importing_a_script_does_nothing(name):
-    *head, last = TREES[name].body
+    *head, last = source.TREES[name].body
     assert ast.unparse(last).startswith("if __name__ == '__main__':")
     for node in head:
         docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         guarded = ast.unparse(node).startswith("if __name__ == '__main__':")
         kinds = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.Assign
         assert docstring or guarded or isinstance(node, kinds), ast.unparse(node)
-    assert len(MODULES[name].read_text().splitlines()) <= 90
+    assert len(source.MODULES[name].read_text().splitlines()) <= 90

@@ -7,13 +7,7 @@ import tiny_agent
 
 from dreamerv2.algorithm import actor_critic
 
-pytestmark = pytest.mark.tf
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _eager():
-    with tiny_agent.running(eagerly=True):
-        yield
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 def critics(agent, updates):

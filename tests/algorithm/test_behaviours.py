@@ -13,8 +13,6 @@ from common.compute import graphs
 from common.nets import heads, optim
 from dreamerv2.algorithm import behaviour
 
-pytestmark = pytest.mark.tf
-
 
 class Own(behaviour.Intrinsic):
     """Seeks rewards that are hard to predict; does with features all that one may."""

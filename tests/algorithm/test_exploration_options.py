@@ -7,8 +7,6 @@ import tiny_agent
 
 from common.compute import onehots
 
-pytestmark = pytest.mark.tf
-
 SEED = tf.constant([1, 2])
 GAUSSIAN = {"rssm__discrete": 0}
 IMAGES = ("image", "vector")

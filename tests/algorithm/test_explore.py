@@ -9,16 +9,10 @@ import tiny_agent
 
 from common.compute import onehots
 
-pytestmark = pytest.mark.tf
-
 SIZES = {"stoch": 12, "deter": 8, "feat": 20, "embed": 8}
 SEED = tf.constant([1, 2])
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _eager():
-    with tiny_agent.running(eagerly=True):
-        yield
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 def make(name="Plan2Explore", **settings):

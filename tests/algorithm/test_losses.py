@@ -7,8 +7,6 @@ import tensorflow as tf
 from common.nets import dists
 from dreamerv2.algorithm import losses
 
-pytestmark = pytest.mark.tf
-
 RNG = np.random.default_rng(0)
 REWARD, VALUE = (RNG.normal(size=(6, 4)).astype(np.float32) for _ in range(2))
 DISCOUNT = RNG.uniform(0, 1, (6, 4)).astype(np.float32)

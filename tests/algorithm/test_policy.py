@@ -6,16 +6,10 @@ import tensorflow as tf
 import tiny_agent
 from scipy import stats
 
-pytestmark = pytest.mark.tf
-
 ROWS = 1500
 PREFERRED = 1  # the action of a biased actor
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _eager():
-    with tiny_agent.running(eagerly=True):
-        yield
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 def observe(rows=2, is_first=True, seed=0):

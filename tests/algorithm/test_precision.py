@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tiny_agent
 
 from common.compute import devices
 
-pytestmark = pytest.mark.tf
-
 UPDATES = 50
-KEYS = (tiny_agent.IMAGE, tiny_agent.VECTOR)
+KEYS = (tiny_agent.IMAGE, tiny_agent.VECTOR, tiny_agent.SCALAR)
 
 
 def losses(precision, discrete):
@@ -48,6 +47,9 @@ def test_half_precision_starts_as_single_does_and_learns_as_well(single, precisi
     assert found["model_loss"][tail].mean() < found["model_loss"][0]
     ends = [each["model_loss"][tail].mean() for each in (found, expected)]
     np.testing.assert_allclose(*ends, rtol=0.02)
+    types = {value.dtype for value in agent.named_weights().values()}
+    assert types == {tf.float32, tf.int64}
+    assert ("model_opt/scale" in agent.named_state()) == (precision == "16")
     steps = int(agent.named_state()["model_opt/steps"].numpy())
     assert steps > UPDATES * 0.8  # few are left out while the loss scale is found
 

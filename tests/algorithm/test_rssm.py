@@ -6,8 +6,6 @@ import tensorflow as tf
 
 from dreamerv2.algorithm import rssm
 
-pytestmark = pytest.mark.tf
-
 B, T, E, A = 3, 5, 6, 2
 SIZES = {
     "ensemble": 1,

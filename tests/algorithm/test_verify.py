@@ -11,8 +11,6 @@ from common.compute import devices
 from common.nets import coders
 from dreamerv2.verify import __main__ as verify
 
-pytestmark = pytest.mark.tf
-
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden"
 CASES = {"discrete": "eager", "continuous": "graphs", "p2e": "graphs_in_pieces"}
 

@@ -5,13 +5,7 @@ import pytest
 import tensorflow as tf
 import tiny_agent
 
-pytestmark = pytest.mark.tf
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _eager():
-    with tiny_agent.running(eagerly=True):
-        yield
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 def tensors(*keys, **options):

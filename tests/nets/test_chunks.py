@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-pytestmark = pytest.mark.tf
+from common.compute import chunks
+from common.nets import layers
 
 ROWS, SIZE = 12, 5
 SCALES = {"near": -1.0, "far": -0.3}
@@ -12,10 +14,6 @@ SCALES = {"near": -1.0, "far": -0.3}
 @pytest.fixture
 def network():
     """A function of rows, and its weights; one of them is read by nobody."""
-    import tensorflow as tf
-
-    from common.nets import layers
-
     rng = np.random.default_rng(0)
     first = layers.Dense(rng, SIZE, 7, "elu")
     second = layers.Dense(rng, 7, 3)
@@ -31,8 +29,6 @@ def network():
 
 
 def inputs(dtype):
-    import tensorflow as tf
-
     rng = np.random.default_rng(1)
     data = {"target": rng.normal(size=[ROWS, 3]), "weight": rng.random(ROWS)}
     data = {k: tf.constant(v, tf.float32) for k, v in data.items()}
@@ -41,10 +37,6 @@ def inputs(dtype):
 
 def differentiate(network, dtype, most, *, loss_scale=1.0, how="graph"):
     """Total, values, and gradients of 3 x total for the inputs and weights."""
-    import tensorflow as tf
-
-    from common.compute import chunks
-
     function, weights = network
     seen = []
 
@@ -95,14 +87,10 @@ def test_pieces_give_what_all_rows_at_once_give(network, most, rows, how):
     [(800, 100, 100), (400, 100, 100), (8, 100, 8), (784, 100, 98), (211, 100, 211)],
 )
 def test_pieces_divide_the_rows_evenly_and_are_not_tiny(total, most, rows):
-    from common.compute import chunks
-
     assert chunks._choose(total, most) == rows
 
 
 def test_inputs_that_nothing_depends_on_take_a_gradient_of_zero(network):
-    import tensorflow as tf
-
     function, weights = network
 
     def cut(x, data):
@@ -114,10 +102,6 @@ def test_inputs_that_nothing_depends_on_take_a_gradient_of_zero(network):
 
 
 def test_the_values_alone_take_no_gradient(network):
-    import tensorflow as tf
-
-    from common.compute import chunks
-
     function, weights = network
     for most in (3, ROWS):
         x, data = inputs(np.float32)
@@ -147,10 +131,6 @@ def test_a_loss_scale_keeps_half_precision_from_vanishing(network):
 
 
 def test_inputs_may_be_a_nest(network):
-    import tensorflow as tf
-
-    from common.compute import chunks
-
     function, weights = network
     x, data = inputs(np.float32)
     with tf.GradientTape(persistent=True) as tape:

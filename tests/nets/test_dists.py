@@ -8,8 +8,6 @@ from scipy import special, stats
 
 from common.nets import dists
 
-pytestmark = pytest.mark.tf
-
 LOGITS = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
 TRUNCATED = [(0.0, 1.0), (0.9, 0.1), (-0.99, 0.5), (0.3, 2.1)]  # location, scale
 

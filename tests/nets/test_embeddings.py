@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from common.envs.suites import minigrid
+from common.nets import embeddings, layers
 from common.replay import episodes as episodes_lib
 from common.replay import layouts
-
-pytestmark = pytest.mark.tf
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +39,6 @@ def stored(images):
 
 
 def make(seed=0, **options):
-    from common.nets import embeddings
-
     settings = {"filters": 3, "kernel_size": 4, "normalize_lstm_state": True}
     return embeddings.ConvLSTM(
         "image", (64, 64, 3), seed=seed, **{**settings, **options}
@@ -76,8 +73,6 @@ def test_the_same_seed_embeds_alike_and_another_one_differs(episodes):
     ids=["odd", "even pads more behind", "one reading", "two", "three"],
 )
 def test_the_cell_state_equals_a_plain_recursion_in_numpy(side, length):
-    from common.nets import layers
-
     embed = make(filters=2, kernel_size=side)
     around = (side - 1) // 2, side // 2
     rng = np.random.default_rng(3)

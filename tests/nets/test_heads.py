@@ -7,8 +7,6 @@ import tensorflow as tf
 from common.compute import onehots
 from common.nets import coders, dists, heads
 
-pytestmark = pytest.mark.tf
-
 SHAPES = {
     "image": (10, 10, 3),
     "depth": (10, 10, 1),

@@ -7,8 +7,6 @@ import tensorflow as tf
 from common.compute import graphs
 from common.nets import convolutions, layers
 
-pytestmark = pytest.mark.tf
-
 EPSILON = 1e-3  # of the layer norm
 
 

@@ -7,8 +7,6 @@ import tiny_agent
 
 from common.compute import onehots
 
-pytestmark = pytest.mark.tf
-
 ROWS, COUNT, CLASSES, REST, SIZE = 6, 3, 4, 5, 7
 
 

@@ -8,8 +8,6 @@ import tensorflow as tf
 
 from common.nets import optim
 
-pytestmark = pytest.mark.tf
-
 SETTINGS = {"opt": "adam", "lr": 0.1, "eps": 1e-2, "clip": 0.0, "wd": 0.0}
 SHAPES = {"kernel": (2, 3), "bias": (3,)}
 STEPS = 5

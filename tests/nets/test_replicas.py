@@ -13,8 +13,6 @@ import two_devices
 
 from common.compute import devices, replicas
 
-pytestmark = pytest.mark.tf
-
 TOLERANCES = {"reinforce": 1e-4, "dynamics": 1e-4, "half": 2e-2}
 
 
@@ -141,24 +139,15 @@ def test_missing_devices_are_counted():
         devices.setup(devices=0)
 
 
-GROWS = "; memory grows on demand."
-
-
-@pytest.mark.parametrize(
-    "gpus, devices, line",
-    [
-        (1, 1, "Device: GPU, because TensorFlow sees one" + GROWS),
-        (4, 1, "Device: the first of 4 GPUs, because devices is 1" + GROWS),
-        (4, 2, "Device: 2 of 4 GPUs, because devices is 2" + GROWS),
-        (
-            0,
-            2,
-            "Device: 2 CPU devices, because devices is 2 and TensorFlow sees no GPU.",
-        ),
-    ],
-)
-def test_one_line_names_the_devices_and_the_reason(gpus, devices, line):
-    assert devices._describe_device(gpus, devices) == line
+def test_one_line_names_the_devices_and_the_reason():
+    grows = "; memory grows on demand."
+    for gpus, chosen, line in (
+        (1, 1, "GPU, because TensorFlow sees one" + grows),
+        (4, 1, "the first of 4 GPUs, because devices is 1" + grows),
+        (4, 2, "2 of 4 GPUs, because devices is 2" + grows),
+        (0, 2, "2 CPU devices, because devices is 2 and TensorFlow sees no GPU."),
+    ):
+        assert devices._describe_device(gpus, chosen) == f"Device: {line}"
 
 
 def test_without_a_gpu_the_line_says_why():

@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.tf
-
 STEPS, ROWS, SIZE = 6, 3, 4
 
 

@@ -10,8 +10,6 @@ import pytest
 
 import dreamerv2.api as dv2
 
-pytestmark = pytest.mark.tf
-
 
 def test_the_interface_is_small_and_complete():
     assert dv2.defaults.rssm.deter == 1024

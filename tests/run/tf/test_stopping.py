@@ -8,8 +8,6 @@ import pytest
 
 from dreamerv2.run import stopping
 
-pytestmark = pytest.mark.tf
-
 
 @pytest.fixture(autouse=True)
 def recorder(agents):

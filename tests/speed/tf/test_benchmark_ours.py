@@ -1,13 +1,10 @@
 """The adapter of our own agent: what it measures is what a run does."""
 
 import numpy as np
-import pytest
 
 from benchmarks import cases
 from benchmarks.adapters import ours
 from dreamerv2 import settings
-
-pytestmark = pytest.mark.tf
 
 TINY = dict(deter=8, hidden=8, cnn_depth=2, layers=1, units=8, stoch=3, classes=4)
 TINY |= dict(batch=2, length=4, horizon=3, action_size=3)

@@ -17,8 +17,6 @@ from common.envs.suites import minigrid
 from dreamerv2 import settings, success
 from dreamerv2.run import loop, phases
 
-pytestmark = pytest.mark.tf
-
 PROC, PAIR = minigrid.FOURROOMS_PROC, list(minigrid.FOURROOMS_PAIR)
 PROC_PLAIN, PROC_P2E, PLAIN, P2E = commands.INTERFERENCE
 # Later flags win: the same commands, smaller and shorter.

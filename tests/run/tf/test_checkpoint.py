@@ -10,8 +10,6 @@ import tensorflow as tf
 
 from dreamerv2.run import checkpoint
 
-pytestmark = pytest.mark.tf
-
 STATE = {"step": 12, "nested": {"a": [1, 2.5, None, "word"]}, "big": 2**80}
 ARRAYS = {
     "weights/a": np.arange(6, dtype=np.float32).reshape(2, 3),

@@ -1,6 +1,6 @@
 """Laws of the training loop: which steps, updates and evaluations, and when.
 
-A recorder of calls takes the agent's place; tests/run/test_runs.py has the real one.
+A recorder of calls takes the agent's place; tests/run/tf/test_runs.py has the real one.
 """
 
 import itertools
@@ -14,8 +14,6 @@ import pytest
 from common.config import coerce
 from common.records import files
 from dreamerv2.run import checkpoint, learner, loop, phases, rundir, tasks
-
-pytestmark = pytest.mark.tf
 
 
 @pytest.fixture(autouse=True)

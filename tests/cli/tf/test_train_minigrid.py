@@ -16,8 +16,6 @@ from common.envs.suites import minigrid
 from dreamerv2.run import loop, phases
 from dreamerv2.watch import __main__ as watch
 
-pytestmark = pytest.mark.tf
-
 
 def main(monkeypatch, command, logdir):
     _, script, *words = shlex.split(command)
@@ -89,6 +87,7 @@ def test_dreamer_with_plan2explore_trains(monkeypatch, tmp_path):
     assert {"expl_expl_loss", "expl_actor_loss", "reward_loss"} <= keys
 
 
+@pytest.mark.slow
 def test_everything_at_once_trains(monkeypatch, tmp_path):
     command = (
         "python train_minigrid.py --tag=all --tasks=MiniGrid-Empty-5x5-v0,"

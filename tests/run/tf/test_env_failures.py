@@ -12,7 +12,6 @@ from common.envs.workers import parallel, supervised
 from dreamerv2 import cli
 from dreamerv2.run import checkpoint, loop, tasks
 
-pytestmark = pytest.mark.tf
 SETTINGS = {"checkpoint_every": 10, "eval_every": 40, "eval_eps": 1}
 
 

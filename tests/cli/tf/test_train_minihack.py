@@ -14,7 +14,6 @@ from dreamerv2 import settings
 from dreamerv2.run import loop, phases
 
 pytest.importorskip("minihack")
-pytestmark = pytest.mark.tf
 
 
 @pytest.mark.parametrize("command", commands.MINIHACK, ids=range(9))
@@ -45,6 +44,7 @@ def test_the_script_starts_from_its_published_block():
     assert {key: config[key] for key in published} == published
 
 
+@pytest.mark.slow
 def test_continual_dreamer_with_plan2explore_trains(monkeypatch, tmp_path):
     command = list(commands.MINIHACK)[3]
     _, script, *words = shlex.split(command)

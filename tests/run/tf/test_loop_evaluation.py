@@ -1,6 +1,6 @@
 """Laws of evaluation in the training loop, and of what a run ends with.
 
-A recorder of calls takes the agent's place; tests/run/test_runs.py has the real one.
+A recorder of calls takes the agent's place; tests/run/tf/test_runs.py has the real one.
 """
 
 import functools
@@ -13,8 +13,6 @@ from common.records import files
 from dreamerv2.report import replay, results, runs
 from dreamerv2.run import evaluation, loop, phases, training
 from dreamerv2.run import tasks as tasks_lib
-
-pytestmark = pytest.mark.tf
 
 OPEN_LOOP = ("openl_image", "eval_openl_image")
 

@@ -24,8 +24,6 @@ from dreamerv2.watch import film, show
 from dreamerv2.watch import player as player_lib
 from dreamerv2.watch import snapshot as snapshot_lib
 
-pytestmark = pytest.mark.tf
-
 SETTINGS = {
     "seed": 1,  # goes right
     "jit": False,  # few updates: tracing them would take longer

@@ -1,6 +1,6 @@
 """Laws of going on: a run that was stopped is the run that was not.
 
-A recorder of calls takes the agent's place; tests/run/test_runs.py has the real one.
+A recorder of calls takes the agent's place; tests/run/tf/test_runs.py has the real one.
 """
 
 import collections
@@ -12,8 +12,6 @@ import tensorflow as tf
 
 from common.records import files
 from dreamerv2.run import checkpoint, loop, rundir, tasks
-
-pytestmark = pytest.mark.tf
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,6 @@ import pytest
 
 from benchmarks import loop as benchmark
 
-pytestmark = pytest.mark.tf
-
 
 def test_shares_and_the_rest_add_up_and_rounds_give_medians():
     line = {"time_total": 2.0, "time_cpu": 3.0, "time_update": 1.5, "time_policy": 0.2}

@@ -13,9 +13,7 @@ from common.compute import devices
 from dreamerv2 import train
 from dreamerv2.run import loop
 
-pytestmark = pytest.mark.tf
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 SHORT = (
     "--steps 30 --prefill 20 --log_every 10 --eval_every 20 --checkpoint_every 0 "
     "--replay.minlen 2 --replay.maxlen 4 --wandb.mode disabled --time_limit 6 "

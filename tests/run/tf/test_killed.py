@@ -1,6 +1,6 @@
 """A run that is killed at any moment and started again ends as if it never was.
 
-DREAMERV2_KILLS=20 python -m pytest tests/run/test_killed.py kills every pair of
+DREAMERV2_KILLS=20 python -m pytest tests/run/tf/test_killed.py kills every pair of
 strategies twenty times; without the variable one pair is killed three times.
 """
 
@@ -14,8 +14,6 @@ import dummies
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.tf
-
 KILLS = int(os.environ.get("DREAMERV2_KILLS", 0))
 PAIRS = [("reservoir", "uncertainty")]
 if KILLS:
@@ -26,12 +24,13 @@ if KILLS:
 
 
 def run(folder: pathlib.Path, moment: int, pair: tuple[str, str]):
-    script = pathlib.Path(__file__).resolve().parents[1] / "killable.py"
+    script = pathlib.Path(__file__).resolve().parents[2] / "killable.py"
     environment = {**os.environ, "PYTHONPATH": str(script.parent.parent)}
     command = [sys.executable, str(script), str(folder), str(moment), *pair]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pair", PAIRS, ids="+".join)
 def test_killed_at_random_moments_a_run_ends_bit_by_bit_as_one_that_lived(
     tmp_path, pair

@@ -13,8 +13,6 @@ import tiny_agent
 
 from dreamerv2.run import learner
 
-pytestmark = pytest.mark.tf
-
 ASIDE = {"collect_during_update": True}
 
 

@@ -1,0 +1,51 @@
+"""Where tests stand: those that need TensorFlow are in folders that say so."""
+
+import ast
+import pathlib
+
+import folders
+import source
+
+HEAVY = {"tensorflow", "tensorflow_probability", "tf_keras", "keras"}
+TREES = {
+    path: ast.parse(path.read_text()) for path in sorted(folders.TESTS.rglob("*.py"))
+}
+HELPERS = {path.stem: path for path in TREES if path.parent == folders.TESTS}
+
+
+def loads(path: pathlib.Path) -> set[str]:
+    """Top-level packages that are loaded when a file of the tests is imported."""
+    names = source.imported(TREES[path], lazy=False)
+    modules = source.closure(*source.ours(names))
+    found = source.tops(names)
+    found |= {n for m in modules for n in source.tops(source.imports(m, lazy=False))}
+    helpers = [HELPERS[name] for name in names & set(HELPERS) if HELPERS[name] != path]
+    return found.union(*map(loads, helpers))
+
+
+def test_the_reading_of_tests_sees_what_their_helpers_load():
+    assert "tensorflow" in loads(folders.TESTS / "algorithm" / "test_policy.py")
+    assert "tensorflow" in loads(HELPERS["steady"])  # by way of dummies
+    assert "ast" in loads(HELPERS["test_folders"])
+
+
+def test_tests_load_tensorflow_only_in_its_folders():
+    light = [
+        path
+        for path in TREES
+        if path.name.startswith("test_") and not folders.need_tensorflow(path)
+    ]
+    assert light and len(light) < len(TREES)
+    wrong = [str(p.relative_to(folders.TESTS)) for p in light if loads(p) & HEAVY]
+    assert not wrong, "move these into a folder tf, or import inside of tests marked tf"
+
+
+def test_a_whole_file_is_marked_by_its_folder_alone():
+    marked = [
+        str(path.relative_to(folders.TESTS))
+        for path, tree in TREES.items()
+        for node in tree.body
+        if ast.unparse(node) == "pytestmark = pytest.mark.tf"
+        and not folders.need_tensorflow(path)
+    ]
+    assert not marked, "move these into a folder tf"
