@@ -57,7 +57,7 @@ class StreamNorm(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """A policy that maximises a reward function inside the world model.
+    """A policy that maximises a reward function inside the world model (section 2.2).
 
     Attributes:
       config: The run's configuration.

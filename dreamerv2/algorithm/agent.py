@@ -28,7 +28,7 @@ _STREAMS = ("weights", "train", "policy", "report", "evaluation")
 
 
 class Agent(nn.Module):
-    """DreamerV2 with an optional exploration behaviour of its own."""
+    """DreamerV2 (Hafner et al. 2021) with an optional exploration behaviour."""
 
     def __init__(
         self,
@@ -98,7 +98,7 @@ class Agent(nn.Module):
         exploring: np.ndarray,
         evaluate: bool = False,
     ) -> tuple[np.ndarray, policy_lib.State]:
-        """Chooses an action for each environment.
+        """Chooses an action for each environment, see `policy.Policy`.
 
         Args:
           obs: Observations [N, ...] with `is_first` [N].
@@ -124,7 +124,7 @@ class Agent(nn.Module):
     def train(
         self, data: Mapping[str, np.ndarray], state: rssm.State | None, *, step: int
     ) -> tuple[rssm.State, Metrics]:
-        """Takes one gradient step of every part.
+        """Takes one gradient step of every part (equations 2, 5 and 6).
 
         Args:
           data: Batch [B, T, ...] from replay.
@@ -157,7 +157,7 @@ class Agent(nn.Module):
         }
 
     def disagreement(self, episodes: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-        """Returns how much Plan2Explore's ensemble disagrees about episodes.
+        """Returns how much Plan2Explore's ensemble disagrees, see `Plan2Explore`.
 
         Args:
           episodes: N dicts of arrays [T, ...], T differing.
@@ -198,11 +198,16 @@ class Agent(nn.Module):
         return result
 
     def on_task_change(self, finished: int, next: int) -> None:
-        """Resets the optimisers if asked to, and anchors the weights for `l2_scale`."""
+        """Resets the optimisers if asked to, and anchors the weights for `l2_scale`.
+
+        A behaviour that has `on_task_change` too is told after that.
+        """
         for optimizer in self.optimizers().values():
             if self._config.reset_optimizer_on_task_change:
                 optimizer.reset()
             optimizer.anchor()
+        if hasattr(self.expl, "on_task_change"):
+            self.expl.on_task_change(finished, next)
 
     def named_state(self) -> dict[str, tf.Variable]:
         """Returns all weights, moments and counters by name, for checkpoints."""

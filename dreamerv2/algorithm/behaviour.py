@@ -25,7 +25,8 @@ class Behaviour(Protocol):
     a `layers.Module`, whose named weights are saved. While training, `learn` is called
     in every update, after the world model and the task behaviour have learned; while
     acting, `noise` and `actor` in every step, for all rows, of which those that explore
-    take its actions.
+    take its actions. It may have `on_task_change(finished, next)`, see
+    `training.Part`.
     """
 
     def actor(self, feat: onehots.Latents) -> Any:

@@ -111,7 +111,7 @@ class Plan2Explore(behaviour.Intrinsic):
     def predictor_loss(
         self, data: Mapping[str, tf.Tensor], outputs: world_model.Outputs
     ) -> tf.Tensor:
-        """Returns the negative log-likelihood [] of the target, over all members."""
+        """Returns the negative log-likelihood [] of the target (Sekar, section 3.1)."""
         offset = self.config.disag_offset
         inputs = self._inputs(outputs.feat, data["action"], axis=1).stop_gradient()
         target = tf.cast(tf.stop_gradient(self._target(outputs)), tf.float32)
@@ -121,7 +121,7 @@ class Plan2Explore(behaviour.Intrinsic):
         return -tf.reduce_sum(tf.reduce_mean(likelihood, [1, 2]))
 
     def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
-        """Returns the disagreement [H + 1, N] in imagined states."""
+        """Returns the disagreement [H + 1, N] in imagined states (Sekar, section 3)."""
         return self.disagreement(trajectory.feat, trajectory.action, axis=0)
 
     def disagreement(

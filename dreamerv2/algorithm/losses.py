@@ -16,7 +16,7 @@ ACTOR_GRADS = ("auto", "both", "dynamics", "reinforce")  # auto: see ActorCritic
 
 
 class KLBalance(NamedTuple):
-    """The KL loss of the world model and the divergence that it is made of."""
+    """The KL loss of the world model (equation 2) and the divergence in it."""
 
     loss: tf.Tensor  # []
     value: tf.Tensor  # [...] nats, KL(post || prior)
@@ -100,7 +100,8 @@ def lambda_return(
 def discount_weights(discount: tf.Tensor) -> tf.Tensor:
     """Returns the chance that each imagined state is reached, [H + 1, ...].
 
-    The cumulative product of the discounts before it; the first weight is 1.
+    The cumulative product of the discounts before it; the first weight is 1. Losses of
+    imagined states are weighted with it (Hafner et al. 2021, section 2.2).
     """
     shifted = tf.concat([tf.ones_like(discount[:1]), discount[:-1]], 0)
     return tf.stop_gradient(tf.math.cumprod(shifted, 0))
@@ -142,5 +143,8 @@ def actor_objective(
 
 
 def weighted_mean(value: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """Returns the mean of `weight * value`; weights take no gradient."""
+    """Returns the mean of `weight * value`, the expectation in equations 5 and 6.
+
+    Weights take no gradient.
+    """
     return tf.reduce_mean(tf.stop_gradient(weight) * value)

@@ -106,7 +106,7 @@ class Policy:
         return action.numpy(), state
 
     def encode(self, obs: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """Returns the embeddings e_t [N, E] of preprocessed observations [N, ...]."""
+        """Returns what q(z_t | h_t, x_t) reads of observations [N, ...]: [N, E]."""
         # Without AVX-512 oneDNN takes twice as long for one image as XLA does.
         alone = self._encoder.cnn_keys and obs["is_first"].shape[0] == 1
         return (self._encode_one if alone else self._encoder)(obs)

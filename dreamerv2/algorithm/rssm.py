@@ -36,7 +36,7 @@ class Draw(NamedTuple):
 
 
 class RSSM(nn.Module):
-    """Filters observations into states and predicts states without them."""
+    """Filters observations into states and predicts states without them (equation 1)."""
 
     def __init__(
         self,
@@ -185,13 +185,13 @@ class RSSM(nn.Module):
         is_first: tf.Tensor,
         seed: tf.Tensor | None,
     ) -> State:
-        """Filters one observation [B, E] into the next state [B, ...]."""
+        """Filters one observation [B, E] into the next state [B, ...] (equation 1)."""
         noise = self.draws(1, embed.shape[0], seed).noise[0]
         deter = self._advance(*_mask(state, action, is_first))
         return self._posterior(deter, self._obs_out.ahead(embed), noise)
 
     def img_step(self, state: State, action: tf.Tensor, draw: Draw) -> State:
-        """Predicts the next state [B, ...] that an action [B, A] leads to.
+        """Predicts the next state [B, ...] that an action [B, A] leads to (equation 1).
 
         The next `stoch` is of the same form as the given one.
 
@@ -206,7 +206,7 @@ class RSSM(nn.Module):
         return {"deter": deter, "stoch": stoch, **stats}
 
     def imagine(self, action: tf.Tensor, state: State, seed: tf.Tensor | None) -> State:
-        """Predicts the states [B, T, ...] that actions [B, T, A] lead to."""
+        """Predicts the states [B, T, ...] of actions [B, T, A], one `img_step` each."""
         draw = self.draws(action.shape[1], action.shape[0], seed)
         states = scans.scan(
             lambda state, now: self.img_step(state, now[0], now[1]),
@@ -217,7 +217,7 @@ class RSSM(nn.Module):
         return graphs.swap_time(states)
 
     def feat(self, state: State) -> onehots.Latents:
-        """Returns concat(stoch, deter) [..., F]."""
+        """Returns concat(z_t, h_t) [..., F], what all heads read (equation 1)."""
         return onehots.join(state["stoch"], state["deter"], self.stoch_size)
 
     def constant(self, state: State) -> State:
@@ -237,7 +237,7 @@ class RSSM(nn.Module):
         return tf.reshape(stoch, [*stoch.shape[:-2], self.stoch_size])
 
     def dist(self, stats: Mapping[str, tf.Tensor]) -> dists.OneHot | dists.Normal:
-        """Returns the distribution of `stoch`, the latents being one event."""
+        """Returns the distribution of `stoch`, q or p of equation 1, as one event."""
         if self._discrete:
             return dists.OneHot(stats["logit"], 2)
         return dists.Normal(stats["mean"], stats["std"], 1)

@@ -48,7 +48,7 @@ class Trajectory(NamedTuple):
 
 
 class WorldModel(nn.Module):
-    """Learns to compress observations and to predict them ahead."""
+    """Learns to compress observations and to predict them ahead (section 2.1)."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class WorldModel(nn.Module):
 
         Images stay the bytes that they are; encoder and decoder scale them. Adds
         `discount`, the true discount after each step: 0 where the episode terminated,
-        the configured discount elsewhere.
+        the configured discount elsewhere (gamma_t in equation 2).
         """
         result = {}
         for key, value in data.items():
@@ -256,7 +256,7 @@ class WorldModel(nn.Module):
         return Trajectory(feat, states["action"], discount, weight)
 
     def reward(self, feat: tf.Tensor | onehots.Latents) -> tf.Tensor:
-        """Returns predicted rewards [...] of features [..., F]."""
+        """Returns the modes [...] of p(r_t | h_t, z_t), given features [..., F]."""
         return self.heads["reward"](feat).mode()
 
     def video(
