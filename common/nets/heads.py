@@ -184,7 +184,7 @@ class EnsembleMLP(nn.Module):
         return tf.stack(self.members(x))
 
     def disagreement(self, x: onehots.Latents) -> tf.Tensor:
-        """Returns the standard deviation over members, averaged over outputs.
+        """Returns the standard deviation over members, averaged (Sekar et al. 2020).
 
         Slice by slice of the first axis: all predictions at once are half a gigabyte.
 
@@ -192,7 +192,7 @@ class EnsembleMLP(nn.Module):
           x: [T, ..., inputs].
 
         Returns:
-          [T, ...] in float32 (Sekar et al. 2020, equation 1, with deviations).
+          [T, ...] in float32.
         """
         return tf.map_fn(
             lambda parts: _deviation(*self.members(x.of(parts))),

@@ -70,7 +70,7 @@ class Plan2Explore(behaviour.Intrinsic):
 
     Each member predicts the target `disag_offset` steps ahead from the features and,
     with `disag_action_cond`, an action. The intrinsic reward is the standard deviation
-    over members, averaged over the target's dimensions (equation 1 there).
+    over members, averaged over the target's dimensions.
     """
 
     def build(self, rng: np.random.Generator) -> heads.EnsembleMLP:
@@ -111,7 +111,7 @@ class Plan2Explore(behaviour.Intrinsic):
     def predictor_loss(
         self, data: Mapping[str, tf.Tensor], outputs: world_model.Outputs
     ) -> tf.Tensor:
-        """Returns the negative log-likelihood [] of the target (Sekar, section 3.1)."""
+        """Returns the negative log-likelihood [] of the target, over all members."""
         offset = self.config.disag_offset
         inputs = self._inputs(outputs.feat, data["action"], axis=1).stop_gradient()
         target = tf.cast(tf.stop_gradient(self._target(outputs)), tf.float32)
@@ -121,7 +121,7 @@ class Plan2Explore(behaviour.Intrinsic):
         return -tf.reduce_sum(tf.reduce_mean(likelihood, [1, 2]))
 
     def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
-        """Returns the disagreement [H + 1, N] in imagined states (Sekar, section 3)."""
+        """Returns the disagreement [H + 1, N] in imagined states (latent disagreement)."""
         return self.disagreement(trajectory.feat, trajectory.action, axis=0)
 
     def disagreement(

@@ -36,7 +36,7 @@ class Draw(NamedTuple):
 
 
 class RSSM(nn.Module):
-    """Filters observations into states and predicts states without them (equation 1)."""
+    """Filters observations into states, and predicts states without (equation 1)."""
 
     def __init__(
         self,
