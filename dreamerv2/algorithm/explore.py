@@ -121,7 +121,7 @@ class Plan2Explore(behaviour.Intrinsic):
         return -tf.reduce_sum(tf.reduce_mean(likelihood, [1, 2]))
 
     def intrinsic_reward(self, trajectory: world_model.Trajectory) -> tf.Tensor:
-        """Returns the disagreement [H + 1, N] in imagined states (latent disagreement)."""
+        """Returns the disagreement [H + 1, N] in imagined states."""
         return self.disagreement(trajectory.feat, trajectory.action, axis=0)
 
     def disagreement(
