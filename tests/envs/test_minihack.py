@@ -1,6 +1,7 @@
 """MiniHack levels: one contract for the eleven of the papers, and how episodes end."""
 
 import functools
+import importlib.util
 import sys
 
 import numpy as np
@@ -10,9 +11,11 @@ from common import specs
 from common.envs.suites import minihack
 from common.envs.workers import parallel, supervised
 
-pytest.importorskip("minihack")
-
-pytestmark = pytest.mark.slow  # each starts a process
+MISSING = importlib.util.find_spec("minihack") is None
+pytestmark = [
+    pytest.mark.slow,  # each starts a process
+    pytest.mark.skipif(MISSING, reason="needs MiniHack, whose import takes seconds"),
+]
 
 ACTIONS = np.eye(8, dtype=np.float32)
 NORTH, SOUTH_EAST, NORTH_WEST = ACTIONS[0], ACTIONS[5], ACTIONS[7]
