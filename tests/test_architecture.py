@@ -1,9 +1,11 @@
 """The house: who may import whom, which names are taken, how large a file may be."""
 
 import ast
+import collections
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import sys
 
@@ -53,6 +55,8 @@ SUITES = {
 }
 
 MOST_LINES = 350
+MOST_ENTRIES = 12
+NO_ENTRY = re.compile(r"__pycache__|\.egg-info")  # what Python writes there
 LONG_FILES: dict[str, str] = {
     "common/replay/buffer.py": "to be divided",
     "dreamerv2/run/training.py": "to be divided",
@@ -249,6 +253,17 @@ def test_every_folder_of_modules_is_a_package():
     folders = {path.parent for path in source.MODULES.values()} - {source.ROOT}
     assert len(folders) > len(source.PACKAGES)
     assert not [str(f) for f in folders if not (f / "__init__.py").exists()]
+
+
+def test_a_folder_has_at_most_twelve_entries():
+    entries = collections.Counter(
+        str(path.parent.relative_to(source.ROOT))
+        for package in source.PACKAGES
+        for path in (source.ROOT / package).rglob("*")
+        if path.name != "__init__.py" and not NO_ENTRY.search(str(path))
+    )
+    crowded = {name: count for name, count in entries.items() if count > MOST_ENTRIES}
+    assert not crowded, "look for the second subject in these folders"
 
 
 def test_files_are_short_or_have_a_reason():
