@@ -54,6 +54,11 @@ SUITES = {
     *("dm_control", "mujoco", "crafter"),
 }
 
+PERFORMANCE = re.compile(
+    r"\b(GradientTape|custom_gradient|raw_ops|control_dependencies|stop_recording"
+    r"|map_fn|is_integer|fuses)\b"
+)
+
 MOST_LINES = 350
 MOST_ENTRIES = 12
 NO_ENTRY = re.compile(r"__pycache__|\.egg-info")  # what Python writes there
@@ -186,6 +191,16 @@ def test_the_package_turns_onednn_on_unless_somebody_has_chosen(given, expected)
         text=True,
     )
     assert result.stdout == f"{expected}\n", result.stderr
+
+
+def test_the_algorithm_leaves_performance_to_the_rooms_below():
+    found = [
+        f"{name}: {word}"
+        for name in source.MODULES
+        if name.startswith("dreamerv2.algorithm.")
+        for word in PERFORMANCE.findall(source.MODULES[name].read_text())
+    ]
+    assert not found, "say it in common.compute or common.nets"
 
 
 # Names.
