@@ -1,21 +1,25 @@
 """Where tests stand: those that need TensorFlow are in folders that say so."""
 
 import ast
+import functools
 import pathlib
 
 import folders
 import source
 
 HEAVY = {"tensorflow", "tensorflow_probability", "tf_keras", "keras"}
-TREES = {
-    path: ast.parse(path.read_text()) for path in sorted(folders.TESTS.rglob("*.py"))
-}
-HELPERS = {path.stem: path for path in TREES if path.parent == folders.TESTS}
+FILES = sorted(folders.TESTS.rglob("*.py"))
+HELPERS = {path.stem: path for path in FILES if path.parent == folders.TESTS}
+
+
+@functools.cache
+def tree(path: pathlib.Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def loads(path: pathlib.Path) -> set[str]:
     """Top-level packages that are loaded when a file of the tests is imported."""
-    names = source.imported(TREES[path], lazy=False)
+    names = source.imported(tree(path), lazy=False)
     modules = source.closure(*source.ours(names))
     found = source.tops(names)
     found |= {n for m in modules for n in source.tops(source.imports(m, lazy=False))}
@@ -32,10 +36,10 @@ def test_the_reading_of_tests_sees_what_their_helpers_load():
 def test_tests_load_tensorflow_only_in_its_folders():
     light = [
         path
-        for path in TREES
+        for path in FILES
         if path.name.startswith("test_") and not folders.need_tensorflow(path)
     ]
-    assert light and len(light) < len(TREES)
+    assert light and len(light) < len(FILES)
     wrong = [str(p.relative_to(folders.TESTS)) for p in light if loads(p) & HEAVY]
     assert not wrong, "move these into a folder tf, or import inside of tests marked tf"
 
@@ -43,8 +47,8 @@ def test_tests_load_tensorflow_only_in_its_folders():
 def test_a_whole_file_is_marked_by_its_folder_alone():
     marked = [
         str(path.relative_to(folders.TESTS))
-        for path, tree in TREES.items()
-        for node in tree.body
+        for path in FILES
+        for node in tree(path).body
         if ast.unparse(node) == "pytestmark = pytest.mark.tf"
         and not folders.need_tensorflow(path)
     ]

@@ -1,5 +1,6 @@
 """MiniHack levels: one contract for the eleven of the papers, and how episodes end."""
 
+import importlib.util
 import sys
 
 import numpy as np
@@ -11,9 +12,11 @@ from common.envs.suites import minihack
 from common.envs.workers import parallel, supervised
 from dreamerv2 import settings
 
-pytest.importorskip("minihack")
-
-pytestmark = pytest.mark.slow  # each starts a process
+MISSING = importlib.util.find_spec("minihack") is None
+pytestmark = [
+    pytest.mark.slow,  # each starts a process
+    pytest.mark.skipif(MISSING, reason="needs MiniHack, whose import takes seconds"),
+]
 
 ACTIONS = np.eye(8, dtype=np.float32)
 NORTH, SOUTH_EAST, NORTH_WEST = ACTIONS[0], ACTIONS[5], ACTIONS[7]
