@@ -105,7 +105,10 @@ class Latents:
 def _convert(value: Latents, dtype=None, name=None, as_ref=False):
     del name, as_ref
     if dtype is not None and not dtype.is_compatible_with(value.dtype):
-        return NotImplemented
+        raise ValueError(
+            f"Features of {value.dtype.name} do not become {dtype.name} by themselves; "
+            "tf.cast them."
+        )
     return value.to_tensor()
 
 

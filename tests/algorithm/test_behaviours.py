@@ -46,11 +46,18 @@ RULE = optim.Rule(1, reduce_steps)
 
 SETTINGS = {
     "greedy": {},
-    "without discount": {"pred_discount": False, "grad_heads": ["decoder", "reward"]},
     "Random": {"expl_behavior": "Random"},
-    "Plan2Explore": {"expl_behavior": "Plan2Explore", "expl_extr_scale": 1.0},
-    "next actions": {"expl_behavior": "Plan2Explore", "disag_action_align": "next"},
-    "ModelLoss": {"expl_behavior": "ModelLoss", "expl_model_loss": "kl"},
+    "Plan2Explore": {
+        "expl_behavior": "Plan2Explore",
+        "expl_extr_scale": 1.0,
+        "disag_action_align": "next",
+    },
+    "ModelLoss": {
+        "expl_behavior": "ModelLoss",
+        "expl_model_loss": "kl",
+        "pred_discount": False,
+        "grad_heads": ["decoder", "reward"],
+    },
     "own": {"expl_behavior": "test_behaviours:Own"},
 }
 
@@ -66,9 +73,9 @@ def test_an_update_is_the_same_in_both_forms_of_features(name, monkeypatch):
         for _ in range(2):
             _, metrics = agent.train(tiny_agent.batch(), None, step=0)
         found.append((metrics, agent.named_weights()))
-        obs = {key: value[:, 0] for key, value in tiny_agent.batch().items()}
-        action, _ = agent.policy(obs, None, step=0, exploring=np.array([True, False]))
-        assert action.shape == (tiny_agent.BATCH, tiny_agent.ACTIONS)
+    obs = {key: value[:, 0] for key, value in tiny_agent.batch().items()}
+    action, _ = agent.policy(obs, None, step=0, exploring=np.array([True, False]))
+    assert action.shape == (tiny_agent.BATCH, tiny_agent.ACTIONS)
     (one, weights), (two, others) = found
     for key in one:
         np.testing.assert_allclose(one[key], two[key], rtol=1e-3, atol=1e-5)

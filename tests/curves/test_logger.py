@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import config as config_lib
 from common.config import plugins
 from common.records import dashboards, logger, outputs, timing
 
@@ -140,14 +139,14 @@ def test_own_outputs_that_fail_are_reported_once_and_the_others_go_on(tmp_path, 
 def test_an_own_output_of_the_configuration_has_all_records_of_a_run(tmp_path, agents):
     import dummies
 
-    from dreamerv2.run import loop, phases
+    from dreamerv2.run import loop, phases, tasks
 
     (tmp_path / "witness.py").write_text(WITNESS)
     for steps in (20, 40):  # the second run goes on from the snapshot of the first
-        settings = dummies.configure(tmp_path / "run", steps=40).flat
-        own = {"outputs": (f"{tmp_path / 'witness.py'}:Witness",)}
-        config = config_lib.Config({**settings, **own})
-        loop.train(dummies.Tapes().tasks, phases.Schedule([steps]), config)
+        own = [f"{tmp_path / 'witness.py'}:Witness"]
+        config = dummies.configure(tmp_path / "run", steps=40, outputs=own)
+        made = tasks.TaskList(dummies.Tapes().tasks)
+        loop.train(made, config, schedule=phases.Schedule([steps]))
     calls = sys.modules.pop("witness").CALLS
     assert calls[0] == ("made", tmp_path / "run", 40)
     assert calls.count(("closed",)) == 2 and calls[-1] == ("closed",)

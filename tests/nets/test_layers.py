@@ -71,13 +71,17 @@ def test_dense_multiplies_adds_normalises_and_activates_in_this_order():
     np.testing.assert_allclose(layer(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_products_over_rows_add_up_to_the_whole_layer():
-    layer = layers.Dense(rng(), 7, 4, "elu", "layer")
-    shake(layer)
-    a, b = normal(2, 3, seed=1), normal(2, 4, seed=2)
-    split = a @ layer.rows(tf.float32, 0, 3) + b @ layer.rows(tf.float32, 3)
-    whole = layer(np.concatenate([a, b], -1))
-    np.testing.assert_allclose(layer.finish(split), whole, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("lead", [(), (5,)])
+def test_a_split_layer_is_the_whole_layer_whatever_is_computed_ahead(lead):
+    whole = layers.Dense(rng(), 7, 4, "elu", "layer")
+    split = layers.SplitDense(rng(), 3, 4, 4, "elu", "layer")
+    for name, value in shake(whole).items():
+        split.named_weights()[name].assign(value)
+    a, b = normal(2, 3, seed=1), normal(2, *lead, 4, seed=2)
+    ahead = tf.reshape(split.ahead(b), [-1, 4])
+    a = np.repeat(a, len(ahead) // len(a), 0)
+    expected = whole(np.concatenate([a, np.reshape(b, [-1, 4])], -1))
+    np.testing.assert_allclose(split(a, ahead), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("norm", ["none", "layer"])
