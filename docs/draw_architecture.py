@@ -2,9 +2,9 @@
 
     python docs/draw_architecture.py
 
-Rooms and ranks are those of tests/test_architecture.py; imports are read from the source.
-An arrow that follows from others is not drawn. The picture keeps all of them as text,
-which tests/cli/test_docs.py compares with the code of today.
+Rooms and ranks are those of tests/test_architecture.py; imports are read from the
+source. An arrow that follows from others is not drawn. The picture keeps all of them as
+text, which tests/cli/test_docs.py compares with the code of today.
 """
 
 import pathlib

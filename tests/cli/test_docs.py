@@ -1,7 +1,6 @@
-"""The page of the architecture is that of the code: its figure, its files, its names."""
+"""What the pages say of the code is so: the figure, the files, the names."""
 
 import importlib.util
-import pathlib
 import re
 
 import PIL.Image
