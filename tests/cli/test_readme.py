@@ -4,9 +4,16 @@ import ast
 import pathlib
 import re
 import shlex
+import sys
+import types
 
+import numpy as np
 import pytest
 
+from common.config import plugins
+from common.envs import registry
+from common.records import logger
+from common.replay import strategies
 from dreamerv2 import settings
 from dreamerv2.watch import __main__ as watch
 
@@ -67,6 +74,26 @@ def own_flags(script):
 
 
 COMMANDS = commands()
+OWN = re.compile(r"# (own_\w+)\.py\n")  # begins what a reader copies into such a file
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Lets the examples lie, as files, in the present folder; they are forgotten."""
+    for block in blocks("python"):
+        if found := OWN.match(block):
+            (tmp_path / f"{found[1]}.py").write_text(block)
+            monkeypatch.setitem(sys.modules, found[1], None)  # to be put back
+            del sys.modules[found[1]]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(registry, "SUITES", dict(registry.SUITES))
+    monkeypatch.setattr(plugins, "_FILES", {})
+
+
+def config_of(part):
+    """The configuration of the command that tries an own part."""
+    (command,) = [words for words in COMMANDS if f"own_{part}" in words]
+    return settings.parse_flags(SCRIPTS[command[0]], "", command[1:])
 
 
 def test_the_readme_shows_how_to_train():
@@ -76,7 +103,7 @@ def test_the_readme_shows_how_to_train():
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: " ".join(words)[:60])
-def test_every_command_of_the_readme_can_be_typed(command):
+def test_every_command_of_the_readme_can_be_typed(command, own):
     script, *words = command
     if script in SCRIPTS:
         settings.parse_flags(SCRIPTS[script], "", words)
@@ -84,7 +111,7 @@ def test_every_command_of_the_readme_can_be_typed(command):
         given = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
         assert given <= own_flags(script)
     if script.endswith(".py"):
-        assert (ROOT / script).is_file()
+        assert (ROOT / script).is_file() or pathlib.Path(script).is_file()
     for word in words:
         if word.startswith(("tests/", "constraints")):
             assert (ROOT / word).exists()
@@ -113,6 +140,50 @@ def test_every_flag_that_the_text_names_exists():
         known |= own_flags(script)
     for flag in {flag.rstrip(".") for flag in flags} - known:
         settings.defaults[flag]  # KeyError names the nearest
+
+
+def test_the_retention_of_the_readme_keeps_what_brought_reward(own):
+    strategy = strategies.make_retention(config_of("replay"), None)
+    for index, reward in enumerate((1.0, 3.0, 2.0)):
+        strategy.add(types.SimpleNamespace(index=index, reward=reward))
+    assert [strategy.evict(), strategy.evict()] == [0, 2]
+
+
+def test_the_suite_of_the_readme_can_be_walked_through(own):
+    config = config_of("suite")
+    env = registry.constructor(config.task, config)()
+    env.reset()
+    right = np.array([0.0, 1.0], np.float32)
+    rewards = [float(env.step(right)["reward"]) for _ in range(3)]
+    assert rewards == [0.0, 0.0, 1.0]
+
+
+def test_the_output_of_the_readme_writes_returns(own, tmp_path):
+    (name,) = config_of("output").outputs
+    output = plugins.choose("outputs", name, {})(tmp_path, None)
+    output.write(logger.make_record(5, {"return": 2.0}))
+    output.write(logger.make_record(6, {"model_loss": 1.0}))
+    output.close()
+    assert (tmp_path / "returns.csv").read_text() == "5,2.0\n"
+
+
+@pytest.mark.tf
+def test_the_behaviour_and_the_optimiser_of_the_readme_learn(own):
+    import tiny_agent
+
+    behaviour = config_of("behaviour").expl_behavior
+    rule = config_of("optim").model_opt.opt
+    with tiny_agent.running(eagerly=True):
+        agent = tiny_agent.make(expl_behavior=behaviour, model_opt__opt=rule)
+        before = {k: v.numpy() for k, v in agent.named_weights().items()}
+        agent.train(tiny_agent.batch(), None, step=0)
+    for part in ("rssm/", "expl/head/"):
+        changed = {
+            key: (value.numpy() != before[key]).any()
+            for key, value in agent.named_weights().items()
+            if key.startswith(part)
+        }
+        assert any(changed.values()), part
 
 
 def test_the_examples_in_python_are_python():
