@@ -58,7 +58,7 @@ setuptools.setup(
         include=["dreamerv2*", "common*", "gym_minigrid*"], exclude=["*.published"]
     ),
     package_data={"common.curves": ["published/*"]},
-    py_modules=["train_minigrid", "train_minihack", "interference"],
+    py_modules=[path.stem for path in ROOT.glob("*.py") if path.stem != "setup"],
     install_requires=[
         "cloudpickle",
         "gymnasium>=1.2,<1.3",

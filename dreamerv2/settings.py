@@ -133,6 +133,7 @@ def parse_flags(
 def resolve(config: config_lib.Config) -> config_lib.Config:
     """Imports `plugins`, and applies what one setting implies for others.
 
+    Paths of a user's modules become absolute: the run is found from any folder later.
     Under `reference` a reservoir is what the released program took for one. With
     Plan2Explore the world model learns from observations alone, and the discount
     is constant, unless `rssm_full_recon` is given.
@@ -140,6 +141,8 @@ def resolve(config: config_lib.Config) -> config_lib.Config:
     Raises:
       ConfigError: If two settings exclude each other, or a plugin cannot be imported.
     """
+    paths = {key: plugins.absolute(value) for key, value in config.flat.items()}
+    config = config.update({k: v for k, v in paths.items() if v != config[k]})
     plugins.load(config.get("plugins", ()))
     if config.released_reservoir and config.replay.retention == "reservoir":
         config = config.update({"replay.retention": "random_replacement"})

@@ -4,9 +4,11 @@ import ast
 import functools
 import pathlib
 
+from dreamerv2 import settings
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGES = ("dreamerv2", "common", "gym_minigrid")
-SCRIPTS = ("train_minigrid", "train_minihack", "interference")
+SCRIPTS = [name for name in settings.SCRIPTS if "." not in name]
 TYPES_ONLY = "TYPE_CHECKING"
 
 

@@ -41,7 +41,7 @@ class Vocabulary:
     headings: Mapping[str, str] = field(default_factory=dict)
     block_texts: Mapping[str, str] = field(default_factory=dict)
 
-    def check_valid(self) -> None:
+    def check(self) -> None:
         """Raises `ConfigError` if an alias or a switch hides or misses a key."""
         for flag, key in self.aliases.items():
             if key not in self.flat:

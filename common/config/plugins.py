@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pathlib
+import re
 import sys
 import types
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,8 @@ from typing import TypeVar
 from common.config import coerce
 
 T = TypeVar("T")
+
+_PATH = re.compile(r"(.+\.py)((?::\w+)?)")
 
 _FILES: dict[str, str] = {}  # paths of the modules that were imported from a file
 
@@ -63,6 +66,37 @@ def choose(key: str, name: str, known: Mapping[str, T]) -> T:
             f"{_hint(attribute, dir(module))}"
         )
     return getattr(module, attribute)
+
+
+def require(fits: bool, key: str, name: str, kind: str) -> None:
+    """Makes sure that the part that a setting names is of the right kind.
+
+    Args:
+      fits: Whether it is.
+      key: The setting.
+      name: Its value.
+      kind: What the part has to be, for the message.
+
+    Raises:
+      ConfigError: If it is not.
+    """
+    if not fits:
+        raise coerce.ConfigError(f"{key} is {name!r}, but it must name {kind}.")
+
+
+def absolute(value: T) -> T:
+    """Returns a setting whose paths of `.py` files hold from any folder.
+
+    Args:
+      value: Of any setting; what is neither the path of such a file nor
+        `path.py:Name`, alone or in a list, is returned as it is.
+    """
+    if isinstance(value, tuple):
+        return tuple(map(absolute, value))
+    found = _PATH.fullmatch(value) if isinstance(value, str) else None
+    if not found:
+        return value
+    return f"{pathlib.Path(found[1]).expanduser().resolve()}{found[2]}"
 
 
 def find_module(name: str) -> types.ModuleType:

@@ -164,7 +164,7 @@ class Config(Mapping):
             headings=headings or {},
             block_texts=block_texts or {},
         )
-        vocabulary.check_valid()
+        vocabulary.check()
         if any(flag.name == "help" for flag in words):
             print(help_page.text(usage, vocabulary))
             raise SystemExit(0)

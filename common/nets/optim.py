@@ -94,7 +94,10 @@ class Optimizer(layers.Module):
           ValueError: If the optimiser is unknown or the pull is negative.
         """
         super().__init__()
-        self._rule = plugins.choose(f"{name}_opt.opt", opt, OPTIMIZERS)
+        key = f"{name}_opt.opt"
+        self._rule = plugins.choose(key, opt, OPTIMIZERS)
+        fits = isinstance(self._rule, Rule)
+        plugins.require(fits, key, opt, "a common.nets.optim.Rule")
         if l2 < 0:
             raise ValueError(f"l2_scale is {l2}; it must be 0 (off) or more.")
         self._label = name

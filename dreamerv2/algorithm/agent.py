@@ -84,9 +84,13 @@ class Agent(nn.Module):
         self.task = self.merge(
             actor_critic.ActorCritic(config, act_spec, feat_size, rng)
         )
-        kind = plugins.choose("expl_behavior", config.expl_behavior, explore.BEHAVIOURS)
+        key, name = "expl_behavior", config.expl_behavior
+        kind = plugins.choose(key, name, explore.BEHAVIOURS)
         self.expl = None
         if kind is not None:
+            fits = isinstance(kind, type) and issubclass(kind, nn.Module)
+            what = "a class as dreamerv2.algorithm.behaviour.Behaviour describes"
+            plugins.require(fits, key, name, what)
             self.expl = self.add("expl", kind(config, act_spec, self.model, rng))
 
     def policy(

@@ -92,6 +92,7 @@ def test_an_update_is_the_same_in_both_forms_of_features(name, monkeypatch):
     [
         ("Plan2Explorer", r"Unknown expl_behavior 'Plan2Explorer'.*Plan2Explore\?"),
         ("test_behaviours:Missing", "no 'Missing'"),
+        ("test_behaviours:reduce_steps", "must name a class as"),
     ],
 )
 def test_a_behaviour_that_is_not_there_is_named(name, message):
@@ -105,6 +106,11 @@ def test_an_optimiser_of_ones_own_takes_the_steps():
     agent.train(tiny_agent.batch(), None, step=0)
     counts = {k: v for k, v in agent.named_state().items() if "actor_opt/slot0" in k}
     assert counts and all((value.numpy() == 2).all() for value in counts.values())
+
+
+def test_what_is_no_rule_is_no_optimiser():
+    with pytest.raises(config_lib.ConfigError, match="actor_opt.opt.*optim.Rule"):
+        tiny_agent.make(actor_opt__opt="test_behaviours:reduce_steps")
 
 
 class Wrong(Own):

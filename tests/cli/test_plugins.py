@@ -69,3 +69,17 @@ def test_what_is_not_there_is_named_with_the_way_out(module, name, message):
     with pytest.raises(config_lib.ConfigError, match=message):
         plugins.choose("replay.retention", name, KNOWN)
     assert "own_broken" not in sys.modules
+
+
+def test_paths_hold_from_any_folder_and_nothing_else_is_touched(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    here = {
+        "own.py": f"{tmp_path}/own.py",
+        "own.py:Mine": f"{tmp_path}/own.py:Mine",
+        "../own.py": f"{tmp_path.parent}/own.py",
+    }
+    for value, expected in here.items():
+        assert plugins.absolute(value) == expected
+        assert plugins.absolute((value, "own")) == (expected, "own")
+    for value in ("own:Mine", "fifo", "", "a.py.b", 1, False, 0.5, ()):
+        assert plugins.absolute(value) is value

@@ -201,8 +201,8 @@ def test_what_cannot_be_made_is_named_with_the_way_out(own):
     for settings, message in (
         ({"retention": "fifos"}, "Unknown replay.retention 'fifos'.*reservoir"),
         ({"sampling": "rewards"}, "Unknown replay.sampling 'rewards'.*reward"),
-        ({"retention": f"{own}:function"}, "no class that derives from .*Retention"),
-        ({"retention": f"{own}:Newest"}, "no class that derives from .*Retention"),
+        ({"retention": f"{own}:function"}, "a class that derives from .*Retention"),
+        ({"retention": f"{own}:Newest"}, "a class that derives from .*Retention"),
         ({"retention_args": "{a: 1}"}, "retention_args is '{a: 1}'.*no JSON object"),
         ({"sampling_args": "[1]"}, "sampling_args is .*it is of type list"),
         ({"retention_args": '{"a": 1}'}, r"\['a'\], but Fifo takes no options"),

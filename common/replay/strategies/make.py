@@ -42,11 +42,12 @@ def _make(
 ) -> Strategy:
     key, name = f"replay.{setting}", config.replay[setting]
     chosen = plugins.choose(key, name, known)
-    if not (isinstance(chosen, type) and issubclass(chosen, kind)):
-        raise config_lib.ConfigError(
-            f"{key} is {name!r}, which is no class that derives from "
-            f"common.replay.strategies.{kind.__name__}; let it be one."
-        )
+    plugins.require(
+        isinstance(chosen, type) and issubclass(chosen, kind),
+        key,
+        name,
+        f"a class that derives from common.replay.strategies.{kind.__name__}",
+    )
     key = f"{key}_args"
     options = _read_options(key, config.replay.get(f"{setting}_args", ""))
     _check_options(key, options, chosen)
