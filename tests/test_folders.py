@@ -3,6 +3,7 @@
 import ast
 import functools
 import pathlib
+import re
 
 import folders
 import source
@@ -53,3 +54,10 @@ def test_a_whole_file_is_marked_by_its_folder_alone():
         and not folders.need_tensorflow(path)
     ]
     assert not marked, "move these into a folder tf"
+
+
+def test_no_test_is_skipped_because_a_module_of_ours_is_missing():
+    """It would be skipped in silence once the module has another name."""
+    skipping = re.compile(r"importorskip\(\s*.(common|dreamerv2|gym_minigrid)\b")
+    guilty = [path for path in FILES if skipping.search(path.read_text())]
+    assert not guilty, "import the module, or skip for the package that it needs"

@@ -11,8 +11,11 @@ import pytest
 
 from common.curves import bands, panels
 
-plot = pytest.importorskip("common.plot", reason="needs matplotlib")
-drawing = pytest.importorskip("common.curves.drawing", reason="needs matplotlib")
+pytest.importorskip("matplotlib")
+
+from common import plot  # noqa: E402
+from common.curves import drawing  # noqa: E402
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 

@@ -8,6 +8,7 @@ import sys
 import fake_runs
 import pytest
 
+from common.envs.suites import minigrid, minihack
 from dreamerv2 import report
 from dreamerv2.report import __main__ as command
 from dreamerv2.report import published, writer
@@ -215,8 +216,6 @@ def test_without_forward_transfer_published_figures_keep_their_columns():
 
 
 def test_the_published_benchmarks_are_those_of_the_environments():
-    minigrid = pytest.importorskip("common.envs.suites.minigrid")
-    minihack = pytest.importorskip("common.envs.suites.minihack")
     tasks = [table.tasks for table in published.TABLES]
     assert tasks == [tuple(minigrid.MINIGRID_3), tuple(minihack.MINIHACK_8)]
     for table in published.TABLES:
