@@ -56,11 +56,7 @@ def train(
         raise ValueError(f"seed is {config.seed}; it must be 0 or more.")
     if schedule is None:
         schedule = phases.of_tasks(len(tasks.trained), config)
-    noted = files.Tasks(
-        script,
-        tuple(task.name for task in (*tasks.trained, *tasks.eval_only)),
-        tuple(schedule.logged_ends(config.envs, config.action_repeat)),
-    )
+    noted = _note(tasks, schedule, config, script)
     snapshots = checkpoint.Checkpoints(
         rundir.path_of(config) / files.CHECKPOINTS,
         config.checkpoint_keep,
@@ -91,6 +87,20 @@ def train(
                 print(result.text)
         if config.del_exp_replay and not stop:
             rundir.delete_replays(folder)
+
+
+def _note(
+    tasks: tasks_lib.TaskList,
+    schedule: phases.Schedule,
+    config: config_lib.Config,
+    script: str,
+) -> files.Tasks:
+    """Returns what the folder notes of a run's tasks."""
+    return files.Tasks(
+        script=script,
+        names=tuple(task.name for task in (*tasks.trained, *tasks.eval_only)),
+        ends=tuple(schedule.logged_ends(config.envs, config.action_repeat)),
+    )
 
 
 def _build(
