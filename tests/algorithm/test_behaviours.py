@@ -124,3 +124,17 @@ def test_a_wrong_shape_is_named_while_the_graph_is_traced():
     agent = tiny_agent.make(expl_behavior="test_behaviours:Wrong")
     with pytest.raises(ValueError, match=r"reward has shape \[3, 8\].*\[H \+ 1, N\]"):
         agent.train(tiny_agent.batch(), None, step=0)
+
+
+class Listening(Own):
+    """Remembers between which tasks it was."""
+
+    def on_task_change(self, finished, next):
+        self.heard = (finished, next)
+
+
+def test_a_behaviour_hears_of_task_changes_if_it_wants_to():
+    for name in ("test_behaviours:Listening", "Plan2Explore", "greedy"):
+        agent = tiny_agent.make(expl_behavior=name)
+        agent.on_task_change(0, 2)
+        assert getattr(agent.expl, "heard", None) == ((0, 2) if ":" in name else None)

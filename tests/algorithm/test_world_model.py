@@ -5,6 +5,8 @@ import pytest
 import tensorflow as tf
 import tiny_agent
 
+from common.compute import chunks
+
 pytestmark = pytest.mark.usefixtures("eagerly")
 
 
@@ -173,3 +175,20 @@ def test_the_loss_follows_the_kl_settings():
     np.testing.assert_allclose(free["model_kl"], plain["model_kl"], rtol=1e-6)
     turned = losses_and_gradients(tiny_agent.make(kl__forward=True))[1]
     assert abs(turned["model_kl"] - plain["model_kl"]) > 1e-5
+
+
+def test_images_are_decoded_with_the_scale_that_the_optimiser_divides_by(monkeypatch):
+    scales = []
+    mean = chunks.mean
+
+    def spy(*args, loss_scale, **options):
+        scales.append(float(loss_scale))
+        return mean(*args, loss_scale=loss_scale, **options)
+
+    monkeypatch.setattr(chunks, "mean", spy)
+    for precision, expected in (("16", 64.0), ("32", 1.0)):
+        agent = tiny_agent.make("image", precision=precision)
+        if precision == "16":
+            agent.named_state()["model_opt/scale"].assign(expected)
+        _, metrics = agent.train(tiny_agent.batch("image"), None, step=0)
+        assert scales.pop() == metrics.get("model_loss_scale", 1.0) == expected
