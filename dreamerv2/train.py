@@ -4,7 +4,8 @@ dreamerv2 --task atari_pong --configs atari --logdir ~/logdir/atari_pong/1
 dreamerv2 --task dmc_walker_walk --configs dmc --logdir ~/logdir/dmc_walker_walk/1
 dreamerv2 --task gym_CartPole-v1 --logdir ~/logdir/cartpole
 
-Suites: atari, crafter, dmc, gym (any registered Gymnasium id), minigrid, minihack.
+Suites: atari, catch, crafter, dmc, gym (any registered Gymnasium id), minigrid,
+minihack.
 """
 
 from __future__ import annotations

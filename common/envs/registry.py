@@ -46,6 +46,7 @@ class Suite(NamedTuple):
 
 SUITES = {
     "atari": Suite("common.envs.suites.atari", "atari_pong", "atari"),
+    "catch": Suite("common.envs.suites.catch", "catch_plain"),
     "crafter": Suite("common.envs.suites.crafter", "crafter_reward", "crafter"),
     "dmc": Suite("common.envs.suites.dmc", "dmc_walker_walk", "dmc", own_process=True),
     "gym": Suite("common.envs.suites.generic", "gym_CartPole-v1"),

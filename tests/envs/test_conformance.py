@@ -12,7 +12,7 @@ import pytest
 
 from common import specs
 from common.envs import gym_adapter, registry, wrappers
-from common.envs.suites import generic, minigrid
+from common.envs.suites import catch, generic, minigrid
 
 UINT8, FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
 FLAGS = {"is_first", "is_last", "is_terminal"}
@@ -93,6 +93,12 @@ def suite(name, task, **options):
 # end it: terminal or not.
 ENVS = {
     "atari": (suite("atari", "breakout"), 4, True),
+    "catch_images": (functools.partial(catch.make, "swap", rows=20), 1, True),
+    "catch_vectors": (
+        functools.partial(catch.make, "shift", rows=20, pixels=False),
+        1,
+        True,
+    ),
     "classic_gym": (functools.partial(adapted, Classic), 1, False),
     "crafter": (suite("crafter", "reward"), 4, True),
     "dmc_images": (suite("dmc", "cup_catch", size=(16, 16)), 50, False),
