@@ -160,6 +160,7 @@ def make(pair: str, folder: pathlib.Path, capacity: int) -> replay.Replay:
         return np.array([arrays["reward"].mean() for arrays in batch])
 
     keeps = {"embed": embedding()} if keep == "coverage" else {}
+    keeps |= {"capacity": capacity} if keep == "split" else {}
     draws = {"score": score} if draw == "uncertainty" else {}
     return replay.Replay(
         folder,

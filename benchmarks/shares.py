@@ -15,7 +15,7 @@ import numpy as np
 from common.replay import contents, episodes
 from common.replay.strategies import retention, sampling
 
-STRATEGIES = ("fifo", "random_replacement", "reservoir")
+STRATEGIES = ("fifo", "random_replacement", "reservoir", "split")
 
 
 def simulate(
@@ -26,9 +26,9 @@ def simulate(
     Returns:
       Steps so far [P] and shares of held steps [P, tasks] at `points` points a task.
     """
-    held = contents.Contents(
-        capacity, retention.RETENTION[keep](seed), sampling.Uniform()
-    )
+    options = {"capacity": capacity} if keep == "split" else {}
+    kept = retention.RETENTION[keep](seed, **options)
+    held = contents.Contents(capacity, kept, sampling.Uniform())
     times, shares, done = [], [], 0
     for task, budget in enumerate(steps):
         marks = np.linspace(0, budget, points + 1)[1:]

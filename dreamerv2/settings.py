@@ -54,6 +54,7 @@ SWITCHES = {
     },
     "reservoir_sampling": {"replay.retention": "reservoir"},
     "reward_sampling": {"replay.sampling": "reward"},
+    "split_sampling": {"replay.retention": "split"},
     "uncertainty_sampling": {"replay.sampling": "uncertainty"},
 }
 

@@ -69,12 +69,15 @@ def make(
     **settings: Any,
 ) -> replay.Replay:
     """A replay of 100 steps; the strategies are those of these names."""
-    options = {"embed": embed, "number_of_comparisons": 5} if keep == "coverage" else {}
-    kept = retention.RETENTION[keep](settings.get("seed", 0), **options)
-    options = {"score": score, "recalculation": 4} if draw == "uncertainty" else {}
-    drawn = sampling.SAMPLING[draw](settings.get("seed", 0), **options)
     lengths = {"capacity": 100, "minlen": 3, "maxlen": 20, "prioritize_ends": True}
     settings = {**lengths, "seed": 0, "cache_bytes": 5e4, **settings}
+    options = {
+        "coverage": {"embed": embed, "number_of_comparisons": 5},
+        "split": {"capacity": settings["capacity"]},
+    }
+    kept = retention.RETENTION[keep](settings["seed"], **options.get(keep, {}))
+    options = {"score": score, "recalculation": 4} if draw == "uncertainty" else {}
+    drawn = sampling.SAMPLING[draw](settings["seed"], **options)
     return cls(directory, retention=kept, sampling=drawn, **settings)
 
 

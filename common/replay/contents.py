@@ -52,12 +52,12 @@ class Contents:
           loaded: The episodes found, ascending by index.
           others: Names of episodes that left earlier but are still known.
         """
-        held = {episode.index for episode in loaded}
+        held = {episode.index: episode for episode in loaded}
         self.next_index = max({*held, *(name.index for name in others)}, default=-1) + 1
         self._total_episodes = len(loaded) + len(others)
         self._total_steps = sum(item.steps for item in [*loaded, *others])
         self._tasks.update({name.task: 0 for name in others})
-        self._retention.recall(held, set(range(self.next_index)) - held)
+        self._retention.recall(held, set(range(self.next_index)).difference(held))
         for episode in loaded:
             self._admit(episode)
 
@@ -175,6 +175,7 @@ class Contents:
             return [*left, episode]
         self._hold(episode)
         self._sampling.add(episode)
+        left += [self._forget(index) for index in self._retention.release()]
         while self._steps > self._capacity and len(self.episodes) > 1:
             left.append(self._forget(self._retention.evict()))
         return left

@@ -34,6 +34,10 @@ FURTHER = {
     },
     "--reward_sampling": {"replay.sampling": "reward"},
     "--reservoir_sampling": {"replay.retention": "reservoir"},
+    "--split_sampling --replay.split_recent 0.25": {
+        "replay.retention": "split",
+        "replay.split_recent": 0.25,
+    },
     "--reservoir_sampling --recent_past_sampl_thres=0.25": {
         "replay.retention": "reservoir",
         "replay.sampling": "recent",

@@ -61,6 +61,9 @@ SETTINGS = {
         "sampling": "uniform",
         "recent_prob": 0.25,
         "uncertainty_recalculation": 7,
+        "capacity": 40,
+        "minlen": 3,
+        "split_recent": 0.25,
         "retention_args": "",
         "sampling_args": "",
         "coverage": {

@@ -58,9 +58,10 @@ class Retention:
 
         from_config(config, agent, **options)   when a run begins or goes on
         recall(held, left)                      once, before the folder's episodes
-          add(episode), evict(), ...            each of them, as below
+          add(episode), release(), ...          each of them, as below
         set_state(state, held)                  if it goes on: forgets all of the above
         add(episode) -> bool                    an episode has ended; False refuses it
+          release() -> indices                  then, who leaves even if all fits
           evict() -> index                      then, while more is held than fits
         remove(index)                           before `add`, of an episode alone that
                                                 is longer than the capacity
@@ -110,6 +111,10 @@ class Retention:
         self._insert(episode.index, self.rank(episode))
         return True
 
+    def release(self) -> Collection[int]:
+        """Forgets the episodes that leave even if all fits; returns their indices."""
+        return ()
+
     def evict(self) -> int:
         """Forgets the episode that leaves next and returns its index."""
         index = self.ranked[0][1]
@@ -121,11 +126,13 @@ class Retention:
         entry = (self._ranks.pop(index), index)
         del self.ranked[bisect.bisect_left(self.ranked, entry)]
 
-    def recall(self, held: Collection[int], left: Collection[int]) -> None:
-        """Learns, before a folder is taken in without a state, what its names tell.
+    def recall(
+        self, held: Mapping[int, episodes.Episode], left: Collection[int]
+    ) -> None:
+        """Learns, before a folder is taken in without a state, what is in it.
 
         Args:
-          held: Indices of the episodes that are about to be added.
+          held: By index the episodes that are about to be added.
           left: Indices of episodes that were added once and have left.
         """
 

@@ -7,81 +7,18 @@ every sampling strategy.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from common import config as config_lib
 from common.replay import episodes
-from common.replay.strategies import base
+from common.replay.strategies import base, reservoir
 
 
 class Fifo(base.Retention):
     """The oldest episode leaves."""
-
-
-class Reservoir(base.Retention):
-    """A uniform sample of all episodes ever seen (Vitter 1985), whatever their length.
-
-    Every episode has one uniform key and the highest keys stay. The highest key ever
-    evicted is a threshold: what is at or below it is refused, for otherwise a short
-    newcomer would slip into the gap that a longer episode left. The key is a function
-    of seed and index, so it survives even the loss of the state.
-    """
-
-    def __init__(self, seed: int = 0) -> None:
-        """Starts empty, with nothing refused."""
-        super().__init__(seed)
-        self._seed = seed
-        self._threshold = 0.0
-
-    @property
-    def threshold(self) -> float:
-        """Highest key ever evicted."""
-        return self._threshold
-
-    def rank(self, episode: episodes.Episode) -> float:
-        """The episode's key."""
-        return self._key(episode.index)
-
-    def add(self, episode: episodes.Episode) -> bool:
-        """Takes in a newcomer unless its key is at or below the threshold."""
-        return self.rank(episode) > self._threshold and super().add(episode)
-
-    def evict(self) -> int:
-        """Forgets the episode with the lowest key and raises the threshold to it."""
-        self._threshold = max(self._threshold, self.ranked[0][0])
-        return super().evict()
-
-    def recall(self, held: Collection[int], left: Collection[int]) -> None:
-        """Finds the threshold again from the keys of the episodes that left."""
-        lowest = min(map(self._key, held), default=1.0)
-        keys = [key for key in map(self._key, left) if key < lowest]
-        self._threshold = max(keys, default=0.0)
-
-    def get_state(self) -> dict[str, Any]:
-        """JSON-able state."""
-        return {**super().get_state(), "threshold": self._threshold}
-
-    def set_state(
-        self, state: Mapping[str, Any], held: Mapping[int, episodes.Episode]
-    ) -> None:
-        """Restores a state."""
-        super().set_state(state, held)
-        self._threshold = state["threshold"]
-
-    def check_valid(self, held: Mapping[int, episodes.Episode]) -> None:
-        """Raises AssertionError unless all held keys lie above the threshold."""
-        super().check_valid(held)
-        keys = [(self._key(index), index) for index in held]
-        assert self.ranked == sorted(keys), f"{self.ranked} are not the keys {keys}"
-        assert all(key > self._threshold for key, _ in keys), (
-            f"the threshold is {self._threshold}, held {self.ranked[:1]}"
-        )
-
-    def _key(self, index: int) -> float:
-        return float(np.random.default_rng([self._seed, 2, index]).random())
 
 
 class RandomReplacement(base.Retention):
@@ -261,7 +198,8 @@ class Coverage(base.Retention):
 
 RETENTION: dict[str, type[base.Retention]] = {
     "fifo": Fifo,
-    "reservoir": Reservoir,
+    "reservoir": reservoir.Reservoir,
+    "split": reservoir.Split,
     "random_replacement": RandomReplacement,
     "coverage": Coverage,
 }

@@ -20,6 +20,7 @@ if KILLS:
     PAIRS = [
         *(("fifo", "uniform"), ("reservoir", "recent"), ("reservoir", "uncertainty")),
         *(("random_replacement", "reward"), ("coverage", "uniform")),
+        *(("split", "uniform"), ("split", "uncertainty")),
     ]
 
 
