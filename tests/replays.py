@@ -11,6 +11,9 @@ from common.replay.strategies import retention, sampling
 
 PAIRS = [(keep, draw) for keep in retention.RETENTION for draw in sampling.SAMPLING]
 
+# Split tells of long episodes, which many tests are about.
+LONG = "ignore:Episode .*retention split:UserWarning"
+
 
 def embed(episode: episodes.Episode) -> np.ndarray:
     return np.sin(next(episode.parts("count"))[:4].astype(np.float32))

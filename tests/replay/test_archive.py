@@ -67,8 +67,9 @@ def resume_and_compare(path, keep, draw):
     assert set(replays.names(path)) == {*last["held"], *last["in_use"]}
 
 
+@pytest.mark.filterwarnings(replays.LONG)
 @settings(max_examples=15)
-@given(lengths=LENGTHS, keep=st.sampled_from(["fifo", "reservoir"]))
+@given(lengths=LENGTHS, keep=st.sampled_from(["fifo", "reservoir", "split"]))
 def test_a_folder_without_a_state_comes_back_in_order(tmp_path_factory, lengths, keep):
     path = tmp_path_factory.mktemp("replay")
     target = replays.make(path, keep=keep, capacity=60, seed=5)
@@ -126,7 +127,7 @@ def test_nothing_drawn_before_a_state_is_restored_is_seen_after(tmp_path):
 
 
 def test_only_what_is_retained_stays_on_disk(tmp_path):
-    for keep in ("fifo", "reservoir", "random_replacement"):
+    for keep in ("fifo", "reservoir", "split", "random_replacement"):
         path = tmp_path / keep
         target = replays.make(path, keep=keep, capacity=30)
         replays.fill(target, [9] * 12)
@@ -136,7 +137,7 @@ def test_only_what_is_retained_stays_on_disk(tmp_path):
         target.close()
 
 
-@pytest.mark.parametrize("keep", ["fifo", "reservoir"])
+@pytest.mark.parametrize("keep", ["fifo", "reservoir", "split"])
 def test_evicted_files_are_kept_aside_if_asked_for(tmp_path, keep):
     target = replays.make(tmp_path, keep=keep, capacity=30, keep_evicted=True, seed=1)
     replays.fill(target, [9] * 12)

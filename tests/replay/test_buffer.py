@@ -183,6 +183,7 @@ def test_a_row_keeps_its_episode_though_it_leaves_meanwhile(tmp_path):
 # ------------------------------------------------------------- capacity, counters
 
 
+@pytest.mark.filterwarnings(replays.LONG)
 @settings(max_examples=30)
 @given(
     lengths=LENGTHS,
@@ -214,6 +215,7 @@ def test_capacity_and_counters_hold_after_every_episode(lengths, capacity, keep,
             assert counts.get(f"er_task_{task}", 0) == tasks.count(task)
 
 
+@pytest.mark.filterwarnings(replays.LONG)
 def test_an_episode_longer_than_the_capacity_is_held_only_alone():
     story = [(30, [30]), (25, [25]), (8, [8]), (7, [8, 7]), (30, [8, 7])]
     for keep in retention.RETENTION:

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import replays
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -14,7 +14,7 @@ from common import config as config_lib
 from common.replay import contents, episodes, strategies
 from common.replay.strategies import reservoir, sampling
 
-pytestmark = pytest.mark.filterwarnings("ignore:Episode .*retention split:UserWarning")
+pytestmark = pytest.mark.filterwarnings(replays.LONG)
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=60)  # steps of episodes
 SHARES = st.sampled_from([0.25, 0.5, 0.7])
 
@@ -104,6 +104,9 @@ def test_split_holds_what_a_plain_twin_holds(lengths, capacity, seed, recent):
     seed=st.integers(0, 99),
     recent=st.sampled_from([0.4, 0.5]),
 )
+# An older one of the sample would fit beside the newest, had not one between them left.
+@example([8, 2, 8, 2, 1, 1, 8, 1, 8, 8], [2, 2, 2, 2], 23, 45, 0.5)
+@example([1, 9, 2, 8, 2, 9, 2, 2, 1, 1, 9, 9, 9], [2, 2, 1, 1], 27, 29, 0.5)
 def test_without_a_state_split_goes_on_as_if_it_had_never_stopped(
     lengths, later, capacity, seed, recent
 ):
@@ -113,6 +116,19 @@ def test_without_a_state_split_goes_on_as_if_it_had_never_stopped(
     for steps in later:
         assert lived.split.threshold == again.split.threshold
         assert lived.add(steps) == again.add(steps)
+
+
+@settings(max_examples=60)
+@given(
+    lengths=LENGTHS, capacity=st.integers(9, 40), seed=st.integers(0, 99), recent=SHARES
+)
+def test_without_a_state_all_stay_even_after_long_episodes_of_high_keys_have_left(
+    lengths, capacity, seed, recent
+):
+    run = Run(capacity, seed, recent)
+    held = run.add(*lengths)
+    run.open_again()
+    assert set(run.contents.episodes) == held
 
 
 def test_split_takes_over_a_folder_that_another_rule_left():
