@@ -226,6 +226,22 @@ def test_a_long_episode_is_told_once():
     assert "Raise replay.capacity" in str(warning.message)
 
 
+@pytest.mark.parametrize("shares", [(0.7, 0.25), (0.25, 0.7)], ids=str)
+def test_another_share_holds_from_the_next_episode_on(shares):
+    before, after = (Run(40, recent=share) for share in shares)
+    before.add(*[2] * 30)
+    state, held = before.contents.get_state(), before.contents.episodes.values()
+    after.contents.set_state(state, held)
+    after.lengths = list(before.lengths)
+    after.add(2)
+    common = Twin(40, recent=min(shares)).newest(after.lengths)
+    assert common <= set(after.contents.episodes)
+    after.add(*[2] * 14)
+    newest = Twin(40, recent=shares[1]).newest(after.lengths)
+    assert newest <= set(after.contents.episodes)
+    assert 0.0 < after.split.threshold < 1.0
+
+
 def configure(**replay):
     ours = {"retention": "split", "capacity": 40, "minlen": 3, "split_recent": 0.25}
     return config_lib.Config({"seed": 3, "replay": {**ours, **replay}})

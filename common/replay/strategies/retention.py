@@ -1,8 +1,8 @@
 """Which episodes stay when the replay is full.
 
 A retention strategy ranks the held episodes; the replay asks it for victims until
-what is held fits the capacity again. All strategies work with whole episodes and with
-every sampling strategy.
+what is held fits the capacity again. Those that rank by keys are in `reservoir`. All
+strategies work with whole episodes and with every sampling strategy.
 """
 
 from __future__ import annotations
