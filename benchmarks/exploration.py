@@ -33,6 +33,7 @@ SETTINGS = {
     "replay.minlen": 16,
     "expl_reward_norm.momentum": 0.99,
     "actor_ent": 3e-3,
+    "discount": 0.99,
     "expl_head": {"layers": 2, "units": 128},
     "encoder": {"mlp_keys": "$^", "cnn_keys": "image"},
     "decoder": {"mlp_keys": "$^", "cnn_keys": "image"},
