@@ -9,7 +9,7 @@ import argparse
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from common.records import files
@@ -58,6 +58,19 @@ def draw_run(folder: pathlib.Path, names: Sequence[str]) -> str:
       folder: The run's folder; `success.png` is written there.
       names: Names of the evaluated tasks, by number.
     """
+    return draw_runs(folder, {folder.name: folder}, names)
+
+
+def draw_runs(
+    folder: pathlib.Path, runs: Mapping[str, pathlib.Path], names: Sequence[str]
+) -> str:
+    """Draws runs of the same tasks side by side; returns a line about it for people.
+
+    Args:
+      folder: Where `success.png` is written.
+      runs: The folder of each run, by the title of its axes.
+      names: Names of the evaluated tasks, by number.
+    """
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -65,10 +78,12 @@ def draw_run(folder: pathlib.Path, names: Sequence[str]) -> str:
     from common.curves import logs
 
     path = folder / FIGURE
-    log = logs.read_log(folder / files.METRICS)
-    run = logs.Run(folder, folder.name, "", tuple(names), log, {})
+    read = [
+        logs.Run(run, title, "", tuple(names), logs.read_log(run / files.METRICS), {})
+        for title, run in runs.items()
+    ]
     short = [name.removeprefix("MiniGrid-").removesuffix("-v0") for name in names]
-    figure = draw([run], short)
+    figure = draw(read, short)
     if figure is None:
         return "No figure drawn: the run was not evaluated."
     _save(figure, path)

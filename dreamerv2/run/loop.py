@@ -36,7 +36,7 @@ def train(
     *,
     schedule: phases.Schedule | None = None,
     script: str = "",
-) -> None:
+) -> bool:
     """Trains one agent on a sequence of tasks, or goes on with such a run.
 
     Args:
@@ -46,6 +46,9 @@ def train(
       schedule: Which task is trained when; by default `phases.of_tasks`.
       script: The module whose `make_tasks(config)` makes these tasks, so that the run
         can be watched later; empty if there is none.
+
+    Returns:
+      Whether the run is finished; False if a stop was asked for.
 
     Raises:
       ValueError: If the configuration, the logdir or the environments do not fit.
@@ -74,19 +77,21 @@ def train(
         state = checkpoint.load_state(latest) if latest else {"step": 0}
         if state["step"] >= schedule.total:
             print(f"The run in {folder} is finished, at step {state['step']}.")
-            return
+            return True
         run = _build(tasks, schedule, state["step"], config, folder)
         with contextlib.closing(run):
             run.check_tasks(schedule)
             if latest:
                 run.restore(state, checkpoint.load_tensors(latest))
                 _say_where(run.step, schedule, noted.names)
-            if _train(run, schedule, snapshots, stop):
+            finished = _train(run, schedule, snapshots, stop)
+            if finished:
                 result = summary.summarize(folder, noted.names, schedule, config)
                 run.write(result.metrics)
                 print(result.text)
         if config.del_exp_replay and not stop:
             rundir.delete_replays(folder)
+        return finished
 
 
 def _note(
