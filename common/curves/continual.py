@@ -66,6 +66,66 @@ def task_forgetting(
     return np.array([curve.at(end) - curve.at(ends[-1]) for curve, end in pairs])
 
 
+def max_forgetting(
+    curves: Curves, ends: Sequence[float], clip_negative: bool = False
+) -> float:
+    """Mean over k of max p_k(t) - p_k(e_T), t up to e_T: what was lost since the best.
+
+    The best evaluation may come before, at or after the end of the task's own training,
+    so that this is never negative and never less than `average_forgetting`. Arguments
+    and errors as in `average_performance`.
+    """
+    return float(np.mean(task_max_forgetting(curves, ends, clip_negative)))
+
+
+def task_max_forgetting(
+    curves: Curves, ends: Sequence[float], clip_negative: bool = False
+) -> np.ndarray:
+    """The best p_k(t), t up to e_T, minus p_k(e_T) of each; see `max_forgetting`."""
+    curves, ends = _prepare(curves, ends, clip_negative)
+    return np.array([c.best(ends[-1]) - c.at(ends[-1]) for c in curves])
+
+
+def worst_performance(
+    curves: Curves, ends: Sequence[float], clip_negative: bool = False
+) -> float:
+    """The least p_k(e_T): the task that is known worst at the end of the run.
+
+    Arguments and errors as in `average_performance`.
+    """
+    return float(np.min(task_performance(curves, ends, clip_negative)))
+
+
+def worst_in_second_half(
+    curves: Curves, ends: Sequence[float], clip_negative: bool = False
+) -> float:
+    """The least p_k(t) at the evaluations in (e_T / 2, e_T], of the tasks learned by t.
+
+    A task counts from e_k on, the end of its training: what it is worth before says
+    nothing of what is kept.
+
+    Args:
+      curves: one for each task, in the order of training.
+      ends: e_1 ... e_T. If the sequence is gone through several times, the ends of all
+        rounds: a task counts from its first, and the run ends with the last.
+      clip_negative: counts negative values as 0.
+
+    Raises:
+      ValueError: the ends do not increase, there are fewer than tasks, or there is no
+        evaluation.
+    """
+    ends = _increasing(ends)
+    if len(curves) > len(ends):
+        raise ValueError(f"{len(curves)} curves for {len(ends)} ends; give one a task.")
+    least = []
+    for curve, end in zip(curves, ends, strict=False):
+        counts = (curve.steps > ends[-1] / 2) & (curve.steps <= ends[-1])
+        least += curve.values[counts & (curve.steps >= end)].tolist()
+    if not least:
+        raise ValueError(f"No evaluation in ({ends[-1] / 2}, {ends[-1]}].")
+    return max(0.0, min(least)) if clip_negative else min(least)
+
+
 def forward_transfer(
     curves: Curves,
     ends: Sequence[float],

@@ -57,6 +57,15 @@ class Curve:
             )
         return float(self.values[index])
 
+    def best(self, step: float) -> float:
+        """The highest value of the evaluations at or before `step`.
+
+        Raises:
+          ValueError: there is none.
+        """
+        self.at(step)
+        return float(self.values[self.steps <= step].max())
+
     def mean(self, start: float, end: float) -> float:
         """AUC, the mean of the evaluations in (start, end].
 

@@ -70,14 +70,18 @@ def clocks(seconds: Mapping[str, float]) -> dict[str, float]:
 class OnlineMetrics:
     """Performance and forgetting while a run is under way, as far as they are defined.
 
-    Remembers what each task was worth when its training ended. At the end of the run
+    Remembers what each task was worth when its training ended, its best value, and the
+    least value of a learned task in the second half of the run. At the end of the run
     they are what `summarize` computes from the whole curves.
     """
 
-    def __init__(self, schedule: phases.Schedule):
-        """Takes the schedule of the run."""
+    def __init__(self, schedule: phases.Schedule, envs: int = 1):
+        """Takes the schedule of the run, and how many environments step together."""
         self._schedule = schedule
+        self._half = schedule.logged_ends(envs, 1)[-1][1] / 2  # steps
         self._ends: dict[int, float] = {}  # task -> value when its training last ended
+        self._best: dict[int, float] | None = {}  # by task; None: it was not noted
+        self._worst_half: float | None = None
 
     def __call__(
         self, phase: phases.Phase, step: int, evaluated: Mapping[str, Any]
@@ -95,8 +99,14 @@ class OnlineMetrics:
           `cl_performance`: the mean value now of the tasks whose training has begun.
           `cl_forgetting`: the mean, over the tasks whose training has ended, of the
           value when it last ended minus the value now; a task that ends now counts 0.
-          The latter is left out before the first task ends, both if a task is not
-          evaluated.
+          `cl_max_forgetting`: the mean, over the same tasks, of the best value so far
+          minus the value now.
+          `cl_worst`: the least value now of the tasks whose training has begun.
+          `cl_worst_half`: the least value, since the first half of the run is over, of
+          the tasks whose training had ended by then.
+          The forgettings are left out before the first task ends, `cl_worst_half`
+          before the second half, and all if a task is not evaluated. What asks for all
+          evaluations so far is left out in a run that an older version began.
         """
         trained = range(1 + max(each.task for each in self._schedule.phases))
         for metric in ("eval_success", "eval_return"):
@@ -108,19 +118,47 @@ class OnlineMetrics:
         if step >= phase.end:
             self._ends[phase.task] = values[phase.task]
         begun = {each.task for each in self._schedule.phases[: phase.index + 1]}
-        result = {"cl_performance": float(np.mean([values[k] for k in sorted(begun)]))}
+        now = [values[k] for k in sorted(begun)]
+        result = {"cl_performance": float(np.mean(now)), "cl_worst": min(now)}
         if self._ends:
             lost = [end - values[k] for k, end in sorted(self._ends.items())]
             result["cl_forgetting"] = float(np.mean(lost))
+        return result | self._since_the_start(step, values)
+
+    def _since_the_start(
+        self, step: int, values: Mapping[int, float]
+    ) -> dict[str, float]:
+        """What asks for all evaluations of the run so far."""
+        if self._best is None:
+            return {}
+        for k, value in values.items():
+            self._best[k] = max(value, self._best.get(k, value))
+        learned = [values[k] for k in sorted(self._ends)]
+        if learned and step > self._half:
+            before = [] if self._worst_half is None else [self._worst_half]
+            self._worst_half = min(learned + before)
+        result = {}
+        if learned:
+            lost = [self._best[k] - values[k] for k in sorted(self._ends)]
+            result["cl_max_forgetting"] = float(np.mean(lost))
+        if self._worst_half is not None:
+            result["cl_worst_half"] = self._worst_half
         return result
 
     def get_state(self) -> dict[str, Any]:
         """Returns what a snapshot needs, fit for JSON."""
-        return {"ends": sorted(self._ends.items())}
+        return {
+            "ends": sorted(self._ends.items()),
+            "best": self._best and sorted(self._best.items()),
+            "worst_half": self._worst_half,
+        }
 
     def set_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a snapshot; an empty state, of an older version, is none."""
+        """Goes on from a snapshot; what an older version did not note is unknown."""
         self._ends = {int(task): value for task, value in state.get("ends", ())}
+        best = state.get("best")
+        self._best = None if best is None else {int(task): v for task, v in best}
+        self._worst_half = state.get("worst_half")
 
 
 def summarize(
@@ -139,11 +177,13 @@ def summarize(
         `action_repeat`, as evaluations are logged at frames.
 
     Returns:
-      `cl_performance` and `cl_forgetting` (Kessler et al. 2023, section 5), and a
-      table; only a line that says so if a task was not evaluated by its end.
+      `cl_performance` and `cl_forgetting` (Kessler et al. 2023, section 5),
+      `cl_max_forgetting`, `cl_worst` and `cl_worst_half`, and a table; only a line that
+      says so if a task was not evaluated by its end.
     """
     path = folder / files.METRICS
-    ends = dict(schedule.logged_ends(config.envs, config.action_repeat))
+    rounds = schedule.logged_ends(config.envs, config.action_repeat)
+    ends = dict(rounds)
     for metric in ("eval_success", "eval_return"):
         curves = evaluations.read(path, metric)
         if all(k in curves and curves[k].steps[0] <= ends[k] for k in ends):
@@ -156,6 +196,11 @@ def summarize(
     metrics = {
         "cl_performance": continual.average_performance(curves, ends),
         "cl_forgetting": continual.average_forgetting(curves, ends),
+        "cl_max_forgetting": continual.max_forgetting(curves, ends),
+        "cl_worst": continual.worst_performance(curves, ends),
+        "cl_worst_half": continual.worst_in_second_half(
+            curves, [end for _, end in rounds]
+        ),
     }
     drawn = _draw(folder, names, metric)
     word = metric.removeprefix("eval_")

@@ -43,6 +43,45 @@ def test_average_forgetting_by_hand():
     assert cm.average_forgetting([FIRST, SECOND], ENDS) == pytest.approx(0.3)
 
 
+def test_max_forgetting_counts_from_the_best_evaluation_by_hand():
+    late = evaluations.Curve(STEPS, [0.0, 0.0, 0.2, 0.9, 0.5])  # best after its end
+    # 0.8 - 0.2, and nothing for a task that is best at the end; 0.9 - 0.5.
+    assert cm.max_forgetting([FIRST, SECOND], ENDS) == pytest.approx(0.3)
+    assert cm.max_forgetting([late, SECOND], ENDS) == pytest.approx(0.2)
+    assert cm.average_forgetting([late, SECOND], ENDS) == pytest.approx(-0.15)
+
+
+def test_max_forgetting_looks_at_nothing_after_the_end():
+    beyond = evaluations.Curve([*STEPS, 250], [0.0, 0.4, 0.8, 0.6, 0.2, 5.0])
+    assert cm.max_forgetting([beyond, SECOND], ENDS) == pytest.approx(0.3)
+
+
+def test_the_worst_task_at_the_end_by_hand():
+    assert cm.worst_performance([FIRST, SECOND], ENDS) == 0.2
+    assert cm.worst_performance([SECOND, FIRST], ENDS) == 0.2
+
+
+def test_the_worst_value_of_the_second_half_is_of_tasks_that_were_learned():
+    # In (100, 200] the first task has 0.6 and 0.2; of the second only 0.9 counts.
+    assert cm.worst_in_second_half([FIRST, SECOND], ENDS) == 0.2
+    dip = evaluations.Curve(STEPS, [0.0, 0.1, 0.05, 0.3, 0.7])
+    assert cm.worst_in_second_half([dip, SECOND], ENDS) == 0.3
+    # In a second round a task counts from the end of its first training on.
+    rounds = [50, 100, 150, 200]
+    assert cm.worst_in_second_half([dip, SECOND], rounds) == 0.3
+    assert cm.worst_in_second_half([dip.clipped(), FIRST], rounds) == 0.2
+
+
+def test_negative_values_of_the_second_half_count_as_zero_if_asked():
+    curve = evaluations.Curve([50, 100, 150, 200], [0.0, 0.0, -0.5, 0.0])
+    assert cm.worst_in_second_half([curve, SECOND], ENDS) == -0.5
+    assert cm.worst_in_second_half([curve, SECOND], ENDS, clip_negative=True) == 0.0
+    with pytest.raises(ValueError, match="2 curves for 1 ends"):
+        cm.worst_in_second_half([curve, SECOND], [100])
+    with pytest.raises(ValueError, match="No evaluation in"):
+        cm.worst_in_second_half([evaluations.Curve([10], [1.0])], [100])
+
+
 def test_forward_transfer_by_hand():
     # AUC 0.6 and 0.7, references 0.4 and 0.2.
     expected = ((0.6 - 0.4) / (1 - 0.4) + (0.7 - 0.2) / (1 - 0.2)) / 2
