@@ -301,6 +301,10 @@ class Recorder:
     def publish(self):
         self._published = float(self.weight)
 
+    def assess(self, windows, seed):
+        total = sum(window["vector"][window["valid"]].sum() for window in windows)
+        return {"vector": float(self.weight * total), "kl": seed / 2**31}
+
     def report(self, data):
         return {"openl_image": np.zeros((2, 4, 4, 3), np.float32)}
 

@@ -17,7 +17,8 @@ import dummies
 
 from common import driver
 from common.replay import episodes
-from dreamerv2.run import checkpoint, evaluation, learner, training
+from dreamerv2.run import checkpoint, learner, training
+from dreamerv2.run.evaluation import evaluator
 
 PLACES = (
     (driver.Driver, "step"),
@@ -26,7 +27,7 @@ PLACES = (
     (checkpoint, "_write_tensors"),
     (checkpoint, "_flush"),
     (os, "replace"),
-    (evaluation.Evaluator, "__call__"),
+    (evaluator.Evaluator, "__call__"),
     (training.Training, "enter"),
     (training.Training, "restore"),
 )

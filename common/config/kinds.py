@@ -13,6 +13,7 @@ PLACE = (  # where it runs, where it saves and shows: may change while a run goe
     *("logdir", "del_exp_replay", "envs_parallel", "devices", "plugins"),
     "outputs",
     *("checkpoint_*", "wandb.*"),
+    "eval_model_eps",  # alone of the evaluation it touches nothing of the run
 )
 NAME = ("tag", "seed")  # which of a method's runs it is
 SPEED = (  # how it is computed; the numbers are the same but for rounding

@@ -1,7 +1,8 @@
-"""The agent: world model, task behaviour and exploration behind four calls.
+"""The agent: world model, task behaviour and exploration behind five calls.
 
-`policy` acts, `train` learns from a batch, `report` draws predictions, and
-`named_state` lists every tensor that a checkpoint has to hold.
+`policy` acts, `train` learns from a batch, `report` draws predictions, `assess` tells
+the world model's losses, and `named_state` lists every tensor that a checkpoint has to
+hold.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from common import schedules, specs
 from common.compute import graphs, replicas
 from common.config import plugins
 from common.nets import layers as nn
-from dreamerv2.algorithm import actor_critic, explore, rssm, world_model
+from dreamerv2.algorithm import actor_critic, assessment, explore, rssm, world_model
 from dreamerv2.algorithm import policy as policy_lib
 
 Metrics = dict[str, tf.Tensor]
@@ -64,6 +65,7 @@ class Agent(nn.Module):
         self._obs_keys = [*encoder.cnn_keys, *encoder.mlp_keys]
         self._data_keys = {*self._obs_keys, *decoder.cnn_keys, *decoder.mlp_keys}
         self._data_keys.update(_REPLAY_KEYS)
+        self._assessment = assessment.Assessment(self.model, self._data_keys)
         self._schedules = {
             key: schedules.parse(config[key])
             for key in ("actor_ent", "actor_grad_mix", "expl_noise", "eval_noise")
@@ -159,6 +161,15 @@ class Agent(nn.Module):
             ).numpy()
             for key in self.model.heads["decoder"].cnn_keys
         }
+
+    def assess(
+        self, windows: Sequence[Mapping[str, np.ndarray]], seed: int
+    ) -> dict[str, float]:
+        """Returns the world model's mean losses on episodes, see `Assessment`.
+
+        Nothing is learned, and no stream of the agent's seeds is touched.
+        """
+        return self._assessment(windows, seed)
 
     def disagreement(self, episodes: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
         """Returns how much Plan2Explore's ensemble disagrees, see `Plan2Explore`.

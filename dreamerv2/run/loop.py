@@ -19,7 +19,6 @@ from dreamerv2.run import (
     build,
     checkpoint,
     collector,
-    evaluation,
     learner,
     phases,
     rundir,
@@ -28,6 +27,7 @@ from dreamerv2.run import (
     training,
 )
 from dreamerv2.run import tasks as tasks_lib
+from dreamerv2.run.evaluation import evaluator, set_aside
 
 
 def train(
@@ -81,6 +81,7 @@ def train(
         run = _build(tasks, schedule, state["step"], config, folder)
         with contextlib.closing(run):
             run.check_tasks(schedule)
+            run.set_aside()
             if latest:
                 run.restore(state, checkpoint.load_tensors(latest))
                 _say_where(run.step, schedule, noted.names)
@@ -137,13 +138,14 @@ def _build(
             length=config.dataset.length,
             aside=config.collect_during_update,
         ),
-        evaluator=evaluation.Evaluator(
+        evaluator=evaluator.Evaluator(
             tasks=every,
             trained=len(tasks.trained),
             config=config,
             experience=build.make_eval_replay(folder, config, agent),
         ),
-        online=summary.OnlineMetrics(schedule),
+        aside=set_aside.SetAside(tasks=every, agent=agent, config=config),
+        online=summary.OnlineMetrics(schedule, config.envs),
         collector=collector.Collector(
             tasks=every,
             phase=phase,

@@ -11,7 +11,7 @@ from common import config as config_lib
 from common import specs
 from common.envs import base, registry
 
-STREAMS = {"train": 1, "eval": 2, "prefill": 3}
+STREAMS = {"train": 1, "eval": 2, "prefill": 3, "aside": 5}  # 4: of batches
 
 
 class Task(NamedTuple):
@@ -63,7 +63,7 @@ def seeds(seed: int, stream: str, task: int) -> Callable[[int, int], int]:
     """Returns the function (environment, episode) -> seed of that episode.
 
     Every episode of every environment has a seed of its own that derives from the
-    run's one seed; training and evaluation never share one.
+    run's one seed; training, evaluation and what is set aside never share one.
     """
 
     def seed_of(env: int, episode: int) -> int:
@@ -78,6 +78,13 @@ def random_actions(
 ) -> np.ndarray:
     """Returns uniformly random actions [count, A] that depend on seed and step."""
     rng = np.random.default_rng([seed, STREAMS["prefill"], step])
+    return uniform_actions(rng, count, act_spec)
+
+
+def uniform_actions(
+    rng: np.random.Generator, count: int, act_spec: specs.ActionSpec
+) -> np.ndarray:
+    """Returns uniformly random actions [count, A]."""
     if act_spec.discrete:
         choice = rng.integers(act_spec.size, size=count)
         return np.eye(act_spec.size, dtype=np.float32)[choice]

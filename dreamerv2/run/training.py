@@ -24,9 +24,11 @@ from common import replay, schedules
 from common.records import logger as logger_lib
 from common.records import timing
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import checkpoint, evaluation, phases, summary
+from dreamerv2.run import checkpoint, phases, summary
 from dreamerv2.run import collector as collector_lib
 from dreamerv2.run import learner as learner_lib
+from dreamerv2.run.evaluation import evaluator as evaluator_lib
+from dreamerv2.run.evaluation import set_aside as set_aside_lib
 
 _LOG = logging.getLogger(__name__)
 
@@ -96,7 +98,8 @@ class Training:
         agent: agent_lib.Agent,
         experience: replay.Replay,
         learner: learner_lib.Learner,
-        evaluator: evaluation.Evaluator,
+        evaluator: evaluator_lib.Evaluator,
+        aside: set_aside_lib.SetAside,
         online: summary.OnlineMetrics,
         collector: collector_lib.Collector,
         logger: logger_lib.Logger,
@@ -110,6 +113,7 @@ class Training:
           experience: What it learns from.
           learner: Trains it.
           evaluator: Plays all tasks with it.
+          aside: Tells the world model's losses on episodes of all tasks.
           online: Performance and forgetting until now.
           collector: Fills the replay.
           logger: Takes in what is measured.
@@ -117,7 +121,7 @@ class Training:
           config: The run's configuration.
         """
         self._experience, self._learner = experience, learner
-        self._evaluator, self._online = evaluator, online
+        self._evaluator, self._aside, self._online = evaluator, aside, online
         self._collector, self._due = collector, Due(config)
         self._logger, self._timer, self._config = logger, timer, config
         self._progress = timing.Progress()
@@ -175,6 +179,7 @@ class Training:
         with self._timer.section("evaluation"):
             metrics = self._evaluator(self._collector.evaluation_policy, video)
             metrics |= self._online(self._collector.phase, self.step, metrics)
+            metrics |= self._aside()
             if video:
                 metrics |= self._learner.videos(self._evaluator.sample())
         self.write(metrics)
@@ -261,6 +266,14 @@ class Training:
     def check_tasks(self, schedule: phases.Schedule) -> None:
         """Raises ValueError unless all trained tasks have the agent's spaces."""
         self._collector.check_tasks({phase.task for phase in schedule.phases})
+
+    def set_aside(self) -> None:
+        """Plays the episodes that the world model is judged on.
+
+        Raises:
+          ValueError: If a task has other spaces than the agent.
+        """
+        self._aside.play()
 
     def close(self) -> None:
         """Ends environments, threads and outputs."""

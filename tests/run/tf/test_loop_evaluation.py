@@ -11,8 +11,9 @@ import pytest
 
 from common.records import files
 from dreamerv2.report import replay, results, runs
-from dreamerv2.run import evaluation, loop, phases, training
+from dreamerv2.run import loop, phases, training
 from dreamerv2.run import tasks as tasks_lib
+from dreamerv2.run.evaluation import evaluator as evaluator_lib
 
 OPEN_LOOP = ("openl_image", "eval_openl_image")
 
@@ -137,7 +138,7 @@ def go_right(obs, state):
 def evaluate(tmp_path, tapes, rounds=1, state=None, videos=False, **settings):
     """Metrics of evaluations outside of a run, and the state after them."""
     config = dummies.configure(tmp_path, **settings)
-    evaluator = evaluation.Evaluator(tapes.tasks, len(tapes.tasks), config)
+    evaluator = evaluator_lib.Evaluator(tapes.tasks, len(tapes.tasks), config)
     evaluator.set_state(state or {})
     metrics = [evaluator(go_right, videos) for _ in range(rounds)]
     evaluator.close()
