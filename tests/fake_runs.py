@@ -66,6 +66,7 @@ def write(
     success: bool = True,
     extra: Sequence[str] = (),
     replay: bool = True,
+    model: Value | None = None,
     tail: str = "",
     **settings: Any,
 ) -> pathlib.Path:
@@ -82,6 +83,8 @@ def write(
       success: Whether its tasks tell success; the return is a tenth less.
       extra: Names of the tasks that it is evaluated on only.
       replay: Whether it logs what the replay holds and what is drawn from it.
+      model: The image loss of the world model at each evaluation; its losses of
+        reward and discount and its KL divergence are a tenth. None: not recorded.
       tail: What follows in metrics.jsonl.
       **settings: Overrides of the configuration, `__` for a dot.
 
@@ -107,11 +110,19 @@ def write(
             line[f"eval_return_{k}"] = None if number is None else 0.9 * number
             if success:
                 line[f"eval_success_{k}"] = number
+            if model:
+                line |= _losses(k, model(k, frame))
         lines += [{"step": frame, "return": 0.0, "task": task}, line]
         if replay:
             lines.append(_counters(frame, task, frame == end))
     write_log(place, lines, tail=tail)
     return place
+
+
+def _losses(task: int, loss: float | None) -> dict[str, float | None]:
+    part = None if loss is None else 0.1 * loss
+    parts = {key: part for key in ("reward", "discount", "kl")}
+    return {f"eval_model_{k}_{task}": v for k, v in {"image": loss, **parts}.items()}
 
 
 def _counters(step: int, task: int, ended: bool) -> dict[str, Any]:

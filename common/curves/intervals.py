@@ -78,6 +78,48 @@ def stratified_bootstrap(
     return Interval(float(statistic(scores)), float(low), float(high))
 
 
+def probability_of_improvement(
+    ours: np.ndarray,
+    others: np.ndarray,
+    rng: np.random.Generator,
+    samples: int = SAMPLES,
+    confidence: float = 0.95,
+) -> Interval:
+    """How likely a run of one method is to be better than one of another.
+
+    P(X > Y) + P(X = Y) / 2 over all pairs of a run of each, averaged over the tasks: 0.5
+    is no difference. The interval draws the runs of both methods for each task.
+
+    Args:
+      ours: [R, tasks], the scores X.
+      others: [S, tasks], the scores Y on the same tasks.
+      rng: source of randomness.
+      samples: number of resampled pairs of arrays.
+      confidence: share of the samples inside the interval.
+
+    Raises:
+      ValueError: an array is empty or of another rank, or the tasks differ.
+    """
+    ours, others = np.asarray(ours, np.float64), np.asarray(others, np.float64)
+    fits = ours.ndim == others.ndim == 2 and ours.size and others.size
+    if not fits or ours.shape[1] != others.shape[1]:
+        raise ValueError(
+            f"Scores have shapes {ours.shape} and {others.shape}; give [runs, tasks] of "
+            "both methods, on the same tasks."
+        )
+    pairs = ours[:, None] - others[None]  # [R, S, tasks]
+    wins = (np.sign(pairs) + 1) / 2  # 1, 0, or 0.5 where they are equal
+    columns = np.arange(ours.shape[1])
+    values = []
+    for _ in range(samples):
+        rows = rng.integers(len(ours), size=ours.shape)
+        against = rng.integers(len(others), size=others.shape)
+        values.append(wins[rows[:, None], against[None], columns].mean())
+    tail = (1.0 - confidence) / 2
+    low, high = np.quantile(values, [tail, 1.0 - tail])
+    return Interval(float(wins.mean()), float(low), float(high))
+
+
 def nan_interquartile_mean(values: np.ndarray) -> np.ndarray:
     """Mean of the middle half along the first axis: [n, ...] -> [...].
 

@@ -25,7 +25,7 @@ _ACROSS = 4  # most methods beside each other
 
 
 def evaluation_curves(
-    benchmarks: Sequence[results_lib.Benchmark], signal: str
+    benchmarks: Sequence[results_lib.Benchmark], metric: str, ylabel: str = ""
 ) -> Figure | None:
     """A panel for each task, a line for each method; None if there is nothing.
 
@@ -33,9 +33,9 @@ def evaluation_curves(
 
     Args:
       benchmarks: one, or several of a single task each.
-      signal: a key of `results.SIGNALS`.
+      metric: what a task's number is put behind, such as `eval_return`.
+      ylabel: of the y axis; the metric's name if empty.
     """
-    metric = results_lib.SIGNALS[signal]
     found, intervals = [], {}
     for benchmark in benchmarks:
         names = tables_lib.labels(benchmark)
@@ -59,7 +59,8 @@ def evaluation_curves(
     total = continual[0].ends[-1][1] if continual else 0
     limits = (-0.015 * total, 1.01 * total) if total else None
     found = panels.of_tasks(ordered, intervals)
-    return drawing.draw(found, "step", metric, look=drawing.Look(xlim=limits))
+    look = drawing.Look(xlim=limits, labels={metric: ylabel})
+    return drawing.draw(found, "step", metric, look=look)
 
 
 def matrices(benchmark: results_lib.Benchmark, signal: str) -> Figure | None:

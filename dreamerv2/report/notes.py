@@ -2,9 +2,35 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dreamerv2.report import published as published_lib
 from dreamerv2.report import results, tables
+
+
+def setting(benchmark: results.Benchmark) -> str:
+    """Steps and evaluations, as far as all runs agree."""
+    starts = [0, *(end for _, end in benchmark.ends)]
+    lengths = [end - s for (_, end), s in zip(benchmark.ends, starts, strict=False)]
+    if len(set(lengths)) == 1:
+        steps = f"{lengths[0]:,} steps each"
+    else:
+        steps = " + ".join(f"{length:,}" for length in lengths) + " steps"
+    if len(lengths) > len(benchmark.tasks):
+        steps += f", the sequence {len(lengths) // len(benchmark.tasks)} times"
+    text = f"{len(benchmark.tasks)} tasks, {steps}"
+    found = {_evaluations(run.settings) for run in benchmark.records()}
+    return text + (f"; {found.pop()}." if len(found) == 1 else ".")
+
+
+def _evaluations(settings: Mapping[str, Any]) -> str:
+    """How a run was evaluated."""
+    every = int(settings.get("eval_every", 0)) * int(settings.get("action_repeat", 1))
+    size = count(int(settings.get("eval_eps", 1)), "episode")
+    size += " of each task"
+    if int(settings.get("eval_steps", 0)):
+        size = f"{int(settings['eval_steps']):,} steps over all tasks"
+    return f"an evaluation is {size}, every {every:,} steps"
 
 
 def notes(benchmark: results.Benchmark, clip_negative: bool) -> list[str]:

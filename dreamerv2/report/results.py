@@ -58,6 +58,23 @@ MEASURES = {
         "value of a task just before its own training, minus its value at the run's "
         "first evaluation, averaged over all tasks but the first",
     ),
+    "max_forgetting": Measure(
+        "max forgetting",
+        "lower",
+        "the best value of each task at any evaluation minus that at the end of the "
+        "run, averaged over the tasks; never negative",
+    ),
+    "worst": Measure(
+        "worst task",
+        "higher",
+        "the least value of all tasks at the end of the run",
+    ),
+    "worst_half": Measure(
+        "worst in the second half",
+        "higher",
+        "the least value of all evaluations in the second half of the run, of tasks "
+        "whose (first) training had ended by then",
+    ),
 }
 _OVER_TASKS = ("performance", "forward_transfer", "forward_transfer_reference")
 
@@ -212,6 +229,9 @@ def _terms(
     terms = {
         "performance": cm.task_performance(ours, ends, clip),
         "forgetting": cm.task_forgetting(ours, ends, clip),
+        "max_forgetting": cm.task_max_forgetting(ours, ends, clip),
+        "worst": np.array([cm.worst_performance(ours, ends, clip)]),
+        "worst_half": np.array([cm.worst_in_second_half(ours, phases, clip)]),
         "matrix": matrix,
     }
     if len(ours) == 1:

@@ -22,7 +22,7 @@ from dreamerv2.run import phases
 
 METRICS = ("eval_success", "eval_return")  # in the order in which they are reported
 _WANTED = re.compile(
-    r"eval_(return|success)_\d+|er_steps_\d+|drawn_task_\d+|drawn_(width|bin_\d+)"
+    r"eval_(return|success|model_\w+)_\d+|er_steps_\d+|drawn_task_\d+|drawn_(width|bin_\d+)"
     r"|total_episodes"
 )
 _HELD = re.compile(r"er_task_\d+")

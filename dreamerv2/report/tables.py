@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dreamerv2.report import published, replay, results, runs
+from dreamerv2.report import improvement, model, published, replay, results, runs
 
 _LONGEST = 48  # characters of a method's name in a table
 
@@ -80,6 +80,10 @@ def _benchmark(benchmark: results.Benchmark) -> dict[str, Any]:
             {"label": names[method.name], **_method(method)}
             for method in benchmark.methods.values()
         ],
+        "improvement": {
+            signal: [pair._asdict() for pair in improvement.compare(benchmark, signal)]
+            for signal in benchmark.signals
+        },
         "published": table
         and {
             "name": table.name,
@@ -112,6 +116,13 @@ def _method(method: results.Method) -> dict[str, Any]:
             for signal, table in method.table.items()
         },
         "matrices": method.matrices,
+        "model": {
+            loss: {
+                "runs": [_identity(run) for run in reading.runs],
+                **{"end": reading.end, "rise": reading.rise},
+            }
+            for loss, reading in model.of_method(method).items()
+        },
         "replay": {
             name: found and found._asdict()
             for name, found in (
@@ -152,6 +163,9 @@ def _plain(value: Any) -> Any:
 def write(content: Mapping[str, Any], folder: pathlib.Path) -> None:
     """Writes report.json, table.csv, runs.csv and matrix.csv.
 
+    With several methods there is an improvement.csv, with losses of the world model a
+    model.csv.
+
     Args:
       content: of `to_json`.
       folder: where to; it exists.
@@ -165,6 +179,12 @@ def write(content: Mapping[str, Any], folder: pathlib.Path) -> None:
     _write_csv(folder / "table.csv", _table_rows(content))
     _write_csv(folder / "runs.csv", _run_rows(content))
     _write_csv(folder / "matrix.csv", _matrix_rows(content))
+    for name, rows in (
+        ("improvement.csv", _improvement_rows(content)),
+        ("model.csv", _model_rows(content)),
+    ):
+        if rows:
+            _write_csv(folder / name, rows)
 
 
 def _write_csv(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -231,4 +251,33 @@ def _matrix_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
         for row, values in enumerate(matrix)
         for column, value in enumerate(values)
         if value is not None
+    ]
+
+
+def _improvement_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row for each pair of methods."""
+    return [
+        {"benchmark": number, "value": signal, **pair}
+        for number, benchmark in enumerate(content["benchmarks"], 1)
+        for signal, pairs in benchmark["improvement"].items()
+        for pair in pairs
+    ]
+
+
+def _model_rows(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row for each loss of the world model on a task of a run."""
+    return [
+        {
+            "benchmark": number,
+            **run,
+            "loss": loss,
+            "task": task,
+            "end": end,
+            "rise": rise,
+        }
+        for number, benchmark in enumerate(content["benchmarks"], 1)
+        for method in benchmark["methods"]
+        for loss, found in method["model"].items()
+        for run, *terms in zip(found["runs"], found["end"], found["rise"], strict=True)
+        for task, (end, rise) in enumerate(zip(*terms, strict=True), 1)
     ]

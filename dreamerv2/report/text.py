@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from common.curves import intervals
+from dreamerv2.report import improvement as improvement_lib
+from dreamerv2.report import model as model_lib
 from dreamerv2.report import notes as notes_lib
 from dreamerv2.report import published as published_lib
 from dreamerv2.report import results
@@ -85,7 +87,7 @@ def _head(
 
 def _benchmark(benchmark: results.Benchmark, clip: bool) -> list[str]:
     names = tables_lib.labels(benchmark)
-    parts = [f"## {tables_lib.title(benchmark)}", _setting(benchmark)]
+    parts = [f"## {tables_lib.title(benchmark)}", notes_lib.setting(benchmark)]
     published, comparable = published_lib.find(benchmark.tasks, benchmark.ends)
     for signal in benchmark.signals:
         parts.append(f"### {signal.capitalize()}")
@@ -102,33 +104,10 @@ def _benchmark(benchmark: results.Benchmark, clip: bool) -> list[str]:
             measures = _measures(benchmark, signal)
             rows = _interval_rows(benchmark, signal, names, measures)
             parts.append(table(_columns(measures), rows))
+        parts += _improvement(benchmark, signal, names)
+    parts += _model(benchmark, names)
     notes = notes_lib.notes(benchmark, clip)
     return [*parts, "\n".join(f"- {note}" for note in notes)]
-
-
-def _setting(benchmark: results.Benchmark) -> str:
-    """Steps and evaluations, as far as all runs agree."""
-    starts = [0, *(end for _, end in benchmark.ends)]
-    lengths = [end - s for (_, end), s in zip(benchmark.ends, starts, strict=False)]
-    if len(set(lengths)) == 1:
-        steps = f"{lengths[0]:,} steps each"
-    else:
-        steps = " + ".join(f"{length:,}" for length in lengths) + " steps"
-    if len(lengths) > len(benchmark.tasks):
-        steps += f", the sequence {len(lengths) // len(benchmark.tasks)} times"
-    text = f"{len(benchmark.tasks)} tasks, {steps}"
-    found = {_evaluations(run.settings) for run in benchmark.records()}
-    return text + (f"; {found.pop()}." if len(found) == 1 else ".")
-
-
-def _evaluations(settings: Mapping[str, Any]) -> str:
-    """How a run was evaluated."""
-    every = int(settings.get("eval_every", 0)) * int(settings.get("action_repeat", 1))
-    size = notes_lib.count(int(settings.get("eval_eps", 1)), "episode")
-    size += " of each task"
-    if int(settings.get("eval_steps", 0)):
-        size = f"{int(settings['eval_steps']):,} steps over all tasks"
-    return f"an evaluation is {size}, every {every:,} steps"
 
 
 def _measures(
@@ -195,6 +174,74 @@ def _interval(values: results.Aggregate) -> str:
         return number(values.iqm)
     low, high = number(values.low), number(values.high)
     return f"{number(values.iqm)} [{low}, {high}]"
+
+
+def _improvement(
+    benchmark: results.Benchmark, signal: str, names: Mapping[str, str]
+) -> list[str]:
+    """How likely each method is to be better than others; nothing of one method."""
+    pairs = improvement_lib.compare(benchmark, signal)
+    if not pairs:
+        return []
+    cells = {(pair.method, pair.other): _probability(pair) for pair in pairs}
+    rows = [name for name in names if any(name == pair.method for pair in pairs)]
+    others = [name for name in names if any(name == pair.other for pair in pairs)]
+    return [
+        "Probability of improvement, that a run of the row's method is better at the "
+        "end than one of the column's [95 % interval]:",
+        table(
+            ["method", *(names[other] for other in others)],
+            [
+                [names[m], *(cells.get((m, other), "–") for other in others)]
+                for m in rows
+            ],
+        ),
+    ]
+
+
+def _probability(pair: improvement_lib.Pair) -> str:
+    if not math.isfinite(pair.low):
+        return number(pair.point)
+    return f"{number(pair.point)} [{number(pair.low)}, {number(pair.high)}]"
+
+
+def _model(benchmark: results.Benchmark, names: Mapping[str, str]) -> list[str]:
+    """The world model's losses at the end; nothing where no run tells them."""
+    found = {m.name: model_lib.of_method(m) for m in benchmark.methods.values()}
+    losses = [
+        loss
+        for loss in model_lib.losses([benchmark])
+        if any(loss in each for each in found.values())
+    ]
+    rows = []
+    for name, readings in found.items():
+        if readings:
+            seeds = max(len(reading.runs) for reading in readings.values())
+            each = [readings.get(loss) for loss in losses]
+            cells = [cell for reading in each for cell in _nats(reading)]
+            rows.append([names[name], str(seeds), *cells])
+    if not rows:
+        return []
+    columns = [f"{loss}{what} ↓" for loss in losses for what in ("", " risen by")]
+    return [
+        "### World model",
+        "Losses on set-aside episodes, in nats a step, mean over tasks ± standard "
+        "deviation over seeds: at the end of the run, and by how much they have risen "
+        "since the end of each task's own training.",
+        table(["method", "seeds", *columns], rows),
+    ]
+
+
+def _nats(reading: model_lib.Reading | None) -> list[str]:
+    """Loss at the end, and its rise."""
+    if reading is None:
+        return ["–", "–"]
+    cells = []
+    for values in (reading.end, reading.rise):
+        mean, std = intervals.mean_std(values.mean(axis=1))
+        spread = f" ± {number(std)}" if len(values) > 1 else ""
+        cells.append(number(mean) + spread)
+    return cells
 
 
 def _seeds(method: results.Method) -> str:
@@ -266,6 +313,9 @@ def _meanings() -> str:
         "- **interquartile mean**: the mean of the middle half, which single failed or "
         "lucky runs do not move. Of performance and forward transfer it is over all "
         "runs and tasks, of the others over runs.",
+        "- **probability of improvement**: the share of all pairs of a run of each "
+        "method in which the one is better at the end than the other, a tie counting "
+        "half, averaged over the tasks; 0.50 is no difference.",
         "- **95 % interval**: from 1,000 samples of as many runs, drawn with "
         "replacement for each task on its own. With few seeds it is too narrow.",
     ]

@@ -9,6 +9,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
+from dreamerv2.report import model as model_lib
 from dreamerv2.report import results, tables
 from dreamerv2.report import runs as runs_lib
 from dreamerv2.report import text as text_lib
@@ -91,9 +92,9 @@ def _pictures(
     }
     single = [benchmark for benchmark in benchmarks if not benchmark.continual]
     signal = next(iter(_signals(single)), "return")
-    figure = figures.evaluation_curves(single, signal)
+    figure = figures.evaluation_curves(single, results.SIGNALS[signal])
     caption = f"Evaluation {signal} of runs on one task alone."
-    return found | {0: [("single", figure, caption)]}
+    return found | {0: [("single", figure, caption), *_model_pictures(single, figures)]}
 
 
 def _continual_pictures(
@@ -104,7 +105,7 @@ def _continual_pictures(
     return [
         (
             "curves",
-            figures.evaluation_curves([benchmark], signal),
+            figures.evaluation_curves([benchmark], results.SIGNALS[signal]),
             f"Evaluation {signal} of each task, mean and standard deviation over "
             "seeds. Grey: the task is being trained.",
         ),
@@ -128,6 +129,25 @@ def _continual_pictures(
             "from the first episode to the newest, mean over seeds. The colour "
             "says which task was being trained when it was drawn.",
         ),
+        *_model_pictures([benchmark], figures),
+    ]
+
+
+def _model_pictures(
+    benchmarks: Sequence[results.Benchmark], figures: types.ModuleType
+) -> list[tuple[str, Any, str]]:
+    """One for each loss of the world model that any run tells."""
+    return [
+        (
+            f"model_{loss}",
+            figures.evaluation_curves(
+                benchmarks, f"{model_lib.METRIC}_{loss}", f"{loss} loss (nats)"
+            ),
+            f"World model, {loss}: its loss on random episodes of each task that were "
+            "set aside before training, in nats a step, mean and standard deviation "
+            "over seeds. It rises where the model forgets.",
+        )
+        for loss in model_lib.losses(benchmarks)
     ]
 
 

@@ -79,6 +79,65 @@ def test_the_bootstrap_depends_on_its_generator_alone():
         intervals.stratified_bootstrap(np.zeros((2, 2, 2)), np.random.default_rng(0))
 
 
+# Probability of improvement.
+
+
+def improvement(ours, others, **options):
+    rng = np.random.default_rng(options.pop("seed", 0))
+    return intervals.probability_of_improvement(ours, others, rng, **options)
+
+
+def test_the_probability_of_improvement_by_hand():
+    ours, others = [[1.0, 0.5], [3.0, 0.5]], [[0.0, 0.5], [2.0, 0.9], [3.0, 0.1]]
+    # First task: 1 beats 0; 3 beats 0 and 2 and equals 3: (1 + 2 + 0.5) / 6. Second:
+    # each 0.5 equals one, loses to one and beats one: 3 / 6.
+    expected = (3.5 / 6 + 3 / 6) / 2
+    assert improvement(ours, others).point == pytest.approx(expected)
+    assert improvement(others, ours).point == pytest.approx(1 - expected)
+    assert improvement(ours, ours).point == 0.5
+
+
+def test_tasks_count_alike_however_far_their_scores_lie_apart():
+    ours, others = [[1000.0, 0.1]] * 2, [[0.0, 0.2]] * 2
+    assert improvement(ours, others) == (0.5, 0.5, 0.5)
+    assert improvement([[1e-9, 0.3]] * 2, others) == (1.0, 1.0, 1.0)
+
+
+def test_its_interval_agrees_with_a_slow_twin_over_all_resamplings():
+    ours = np.array([[0.0, 0.6], [0.4, 0.7]])
+    others = np.array([[0.1, 0.7], [0.3, 0.5], [0.5, 0.2]])
+
+    def value(x, y):
+        pairs = [(a > b) + 0.5 * (a == b) for a in x for b in y]
+        return sum(pairs) / len(pairs)
+
+    by_task = [
+        [
+            value(x, y)
+            for x in itertools.product(ours[:, task], repeat=2)
+            for y in itertools.product(others[:, task], repeat=3)
+        ]
+        for task in range(2)
+    ]
+    means = [(one + two) / 2 for one in by_task[0] for two in by_task[1]]
+    low, high = np.quantile(means, [0.1, 0.9])
+    found = improvement(ours, others, samples=20_000, confidence=0.8)
+    point = np.mean([value(ours[:, t], others[:, t]) for t in range(2)])
+    assert found.point == pytest.approx(point)
+    assert found.low == pytest.approx(low, abs=0.03)
+    assert found.high == pytest.approx(high, abs=0.03)
+
+
+def test_it_depends_on_its_generator_and_needs_runs_of_the_same_tasks():
+    rng = np.random.default_rng(1)
+    ours, others = rng.random((5, 3)) + 0.2, rng.random((4, 3))
+    one, two, three = (improvement(ours, others, seed=seed) for seed in (0, 0, 1))
+    assert one == two != three and one.low < one.point < one.high
+    for bad in (others[:, :2], others[0], others[:0]):
+        with pytest.raises(ValueError, match="on the same tasks"):
+            improvement(ours, bad)
+
+
 def test_each_stratum_draws_from_the_seeds_that_it_has():
     values = np.full((4, 2), np.nan)
     values[:, 0] = 1, 2, 3, 4

@@ -137,7 +137,7 @@ def test_unfinished_runs_have_lines_of_their_own(tmp_path):
     fake_runs.write(tmp_path, "a_s0")
     fake_runs.write(tmp_path, "a_s1", 1, until=120)
     benchmark, *_ = results.evaluate(runs_lib.load([tmp_path])[0])
-    figure = figures.evaluation_curves([benchmark], "success")
+    figure = figures.evaluation_curves([benchmark], "eval_success")
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "a, 1 seed" in labels and "a (unfinished), 1 seed" in labels
 
@@ -147,6 +147,6 @@ def test_what_no_run_tells_has_no_picture(tmp_path):
     assert figures.replay(benchmark) is None
     assert figures.arrivals(benchmark) is None
     assert figures.matrices(benchmark, "success") is None
-    assert figures.evaluation_curves([benchmark], "success") is None
+    assert figures.evaluation_curves([benchmark], "eval_success") is None
     empty = dataclasses.replace(benchmark, methods={})
     assert figures.replay(empty) is None
