@@ -34,6 +34,7 @@ PLACES = (
 SETTINGS = {
     "checkpoint_every": 9,
     "eval_every": 15,
+    "eval_model_eps": 2,
     "train_every": 5,
     "replay__capacity": 45,
     "expl_behavior": "Plan2Explore",

@@ -12,11 +12,29 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from common import config as config_lib
 from common import replay
 from common.records import logger, timing
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.algorithm import world_model
 from dreamerv2.run import checkpoint
+
+
+def plan(config: config_lib.Config) -> str:
+    """Returns a line that says how much a run is to train for what it collects.
+
+    The replay ratio is that of transitions trained to steps collected: the transitions
+    of a batch times the updates of a step. What comes before is told apart.
+    """
+    batch, length = config.dataset.batch, config.dataset.length
+    often, every = config.train_steps, config.train_every
+    ratio = f"{batch * length * often / every:g}" if every else "0"
+    way = f"{batch} x {length} x {often} / {every}" if every else "train_every is 0"
+    return (
+        f"Replay ratio: {ratio} transitions trained for each step collected ({way}), "
+        f"after {config.prefill:,} steps of prefill and {config.pretrain:,} updates at "
+        "once."
+    )
 
 
 class NonFiniteLossError(RuntimeError):
@@ -56,11 +74,17 @@ class Learner:
         self._shown = experience.stream(world_model.VIDEOS, length, counted=False)
         self._timer = timer
         self._folder = pathlib.Path(folder)
+        self._size = batch * length
         self._state: dict[str, tf.Tensor] | None = None
         self._means = logger.MeanBuffer()
         self._worker = concurrent.futures.ThreadPoolExecutor(1) if aside else None
         self._pending: concurrent.futures.Future | None = None
         self.updates = 0
+
+    @property
+    def transitions(self) -> int:
+        """Transitions that were trained on so far, as often as they were drawn."""
+        return self.updates * self._size
 
     def update(self, step: int) -> None:
         """Takes one gradient step, or begins one.

@@ -82,6 +82,7 @@ def train(
         with contextlib.closing(run):
             run.check_tasks(schedule)
             run.set_aside()
+            print(learner.plan(config))
             if latest:
                 run.restore(state, checkpoint.load_tensors(latest))
                 _say_where(run.step, schedule, noted.names)

@@ -196,6 +196,7 @@ class Training:
             {
                 "task": self._collector.phase.task,
                 "updates": self._learner.updates,
+                "replay_ratio": self._learner.transitions / self.step,
                 "env_restarts": self._restarts,
                 "fps": self._progress.fps * self._config.action_repeat,
                 **summary.clocks(self._timer.take()),

@@ -168,6 +168,37 @@ def test_the_number_of_updates_is_exact(tmp_path, recorder, settings):
     assert dummies.snapshot(tmp_path)[0]["learner"]["updates"] == len(twin)
 
 
+@pytest.mark.parametrize(
+    "settings", [{"pretrain": 5}, {"train_every": 3, "train_steps": 2, "envs": 2}]
+)
+def test_every_line_tells_the_replay_ratio_so_far(tmp_path, recorder, settings):
+    lines = dummies.run(tmp_path, dummies.Tapes(2), **settings)
+    told = dummies.pick(lines, "replay_ratio")
+    assert len(told) > 4
+    for step, ratio in told:
+        done = [batch for at, batch in recorder[-1].batches if at <= step]
+        trained = sum(batch["reward"].size for batch in done)
+        assert ratio == pytest.approx(trained / step, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (
+            {},
+            "0.8 transitions trained for each step collected (2 x 4 x 1 / 10)",
+        ),
+        ({"train_every": 4, "train_steps": 3}, "6 transitions"),
+        ({"train_every": 0}, "0 transitions trained for each step collected (train_ev"),
+    ],
+)
+def test_the_planned_replay_ratio_is_told_before_training(
+    tmp_path, capsys, settings, words
+):
+    dummies.run(tmp_path, dummies.Tapes(1), **settings)
+    assert f"Replay ratio: {words}" in capsys.readouterr().out
+
+
 def test_the_first_update_waits_for_an_episode(tmp_path, recorder):
     tapes = dummies.Tapes(1)
     tapes.options[0] = {"limit": 30, "goal": 1000}
