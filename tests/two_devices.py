@@ -70,6 +70,9 @@ def compare(case: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         states[devices], metrics = train(agent, case)
         yield f"{case}/{devices}/metrics", metrics
         yield f"{case}/{devices}/carry", states[devices]
+        data = tiny_agent.batch(*CASES[case][0], discrete=CASES[case][1], rows=3)
+        data["valid"] = np.arange(12).reshape(3, 4) < 10
+        yield f"{case}/{devices}/readings", agent.assess([data, data], seed=3)
         yield f"{case}/{devices}/after", tiny_agent.snapshot(agent)
     copies = {k: v.values[1].numpy() for k, v in agents[2].named_state().items()}
     yield f"{case}/2/copies", copies

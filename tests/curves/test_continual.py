@@ -64,6 +64,8 @@ def test_the_worst_task_at_the_end_by_hand():
 def test_the_worst_value_of_the_second_half_is_of_tasks_that_were_learned():
     # In (100, 200] the first task has 0.6 and 0.2; of the second only 0.9 counts.
     assert cm.worst_in_second_half([FIRST, SECOND], ENDS) == 0.2
+    late = evaluations.Curve(STEPS, [0.0, 0.0, 0.0, 0.1, 0.9])
+    assert cm.worst_in_second_half([FIRST, late], ENDS) == 0.2
     dip = evaluations.Curve(STEPS, [0.0, 0.1, 0.05, 0.3, 0.7])
     assert cm.worst_in_second_half([dip, SECOND], ENDS) == 0.3
     # In a second round a task counts from the end of its first training on.

@@ -103,6 +103,13 @@ def test_tasks_count_alike_however_far_their_scores_lie_apart():
     assert improvement([[1e-9, 0.3]] * 2, others) == (1.0, 1.0, 1.0)
 
 
+def test_the_runs_of_both_methods_are_drawn_for_each_task_on_its_own():
+    # Whole runs of the second method win one task and lose the other, always 0.5.
+    one, two = [[0.5, 0.5]], [[0.0, 1.0], [1.0, 0.0]]
+    assert improvement(one, two) == (0.5, 0.0, 1.0)
+    assert improvement(two, one) == (0.5, 0.0, 1.0)
+
+
 def test_its_interval_agrees_with_a_slow_twin_over_all_resamplings():
     ours = np.array([[0.0, 0.6], [0.4, 0.7]])
     others = np.array([[0.1, 0.7], [0.3, 0.5], [0.5, 0.2]])

@@ -47,7 +47,7 @@ def test_two_devices_learn_what_one_learns_with_the_same_samples(
     case, tolerance, computed
 ):
     tiny_agent.assert_same(computed[case, 1, "before"], computed[case, 2, "before"])
-    for kind in ("metrics", "carry"):
+    for kind in ("metrics", "carry", "readings"):
         assert_close(computed[case, 1, kind], computed[case, 2, kind], tolerance)
     before = computed[case, 1, "before"]
     one, two = computed[case, 1, "after"], computed[case, 2, "after"]
