@@ -18,9 +18,9 @@ def main() -> None:
     made = make_tasks(config)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from dreamerv2.run import loop
+    from dreamerv2 import comparison
 
-    loop.train(made, config, script="train_minigrid")
+    comparison.train(made, config, script="train_minigrid")
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:

@@ -39,9 +39,7 @@ class Outcome(NamedTuple):
     forgetting: float
 
 
-def train(
-    tasks: tasks_lib.TaskList, config: config_lib.Config, *, script: str
-) -> bool:
+def train(tasks: tasks_lib.TaskList, config: config_lib.Config, *, script: str) -> bool:
     """Trains under each retention that `compare` names, or once if it names none.
 
     Args:
@@ -104,7 +102,9 @@ def conclude(
     """
     drawn = success.draw_runs(folder, runs, names)
     for metric in METRICS:
-        outcomes = {name: _outcome(run, metric, len(names)) for name, run in runs.items()}
+        outcomes = {
+            name: _outcome(run, metric, len(names)) for name, run in runs.items()
+        }
         if all(outcomes.values()):
             return f"\n{_table(outcomes, names)}\n\n{_sentence(outcomes)}\n{drawn}"
     return f"Not every run was evaluated on every task by its end.\n{drawn}"

@@ -1,8 +1,9 @@
-"""Trains DreamerV2 on one task: `--task SUITE_NAME`.
+"""Trains DreamerV2 on one task, `--task SUITE_NAME`, or on several in sequence.
 
 dreamerv2 --task atari_pong --configs atari --logdir ~/logdir/atari_pong/1
 dreamerv2 --task dmc_walker_walk --configs dmc --logdir ~/logdir/dmc_walker_walk/1
 dreamerv2 --task gym_CartPole-v1 --logdir ~/logdir/cartpole
+dreamerv2 --cl --tasks atari_pong,atari_breakout --configs atari --split_sampling
 
 Suites: atari, catch, crafter, dmc, gym (any registered Gymnasium id), minigrid,
 minihack.
@@ -19,6 +20,7 @@ if __name__ == "__main__":
     sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
 
 from common import config as config_lib
+from common.config import coerce
 from dreamerv2 import cli, settings
 from dreamerv2.run import tasks
 
@@ -34,11 +36,10 @@ def _main() -> None:
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from common.compute import devices
-    from dreamerv2.run import loop, phases
+    from dreamerv2 import comparison
 
     config = config.update(precision=devices.choose_precision(config.precision))
-    schedule = phases.Schedule([config.steps])
-    loop.train(made, config, schedule=schedule, script="dreamerv2.train")
+    comparison.train(made, config, script="dreamerv2.train")
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
@@ -47,16 +48,24 @@ def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:
-    """Returns the one task of a run.
+    """Returns the tasks of a run: those of `tasks` with `cl`, else the one of `task`.
 
     Raises:
-      ValueError: An unknown suite or task, or packages that are not installed.
+      ValueError: An unknown suite or task, or packages that are not installed; several
+        tasks without `cl`, or none with it.
     """
-    from common.envs import registry
-
-    make = registry.constructor(config.task, config, training=True)
-    make_eval = registry.constructor(config.task, config)
-    return tasks.TaskList([tasks.Task(config.task, make, make_eval)])
+    names = [str(name) for name in config.tasks]
+    if config.cl and not names:
+        raise coerce.ConfigError(
+            "cl trains on several tasks in sequence, but tasks is empty; name them, "
+            "such as --tasks catch_plain,catch_swap, or leave --cl out."
+        )
+    if len(names) > 1 and not config.cl:
+        raise coerce.ConfigError(
+            f"tasks has {len(names)} names, {', '.join(names)}; give --cl to train on "
+            "them one after the other, or a single --task."
+        )
+    return tasks.of_suite("", names or [config.task], config)
 
 
 if __name__ == "__main__":

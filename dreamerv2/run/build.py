@@ -40,11 +40,18 @@ def count_restarts(envs: Sequence[base.Env]) -> int:
 
 def check_specs(name: str, env: base.Env, first: base.Env | agent_lib.Agent) -> None:
     """Raises ValueError unless a task's environment has the first one's spaces."""
-    if (env.obs_specs, env.act_spec) != (first.obs_specs, first.act_spec):
+    here, there = ({**e.obs_specs, "action": e.act_spec} for e in (env, first))
+    if here != there:
+        differences = [
+            f"  {key}: {here.get(key, 'none')} here, {there.get(key, 'none')} there"
+            for key in sorted({*here, *there})
+            if here.get(key) != there.get(key)
+        ]
         raise ValueError(
-            f"Task {name!r} has observations {env.obs_specs} and {env.act_spec}, but "
-            f"the first task has {first.obs_specs} and {first.act_spec}; one agent "
-            "needs the same spaces in every task."
+            f"The task {name} has other spaces than the first task:\n"
+            + "\n".join(differences)
+            + "\nOne agent needs the same in every task: train them in runs of their "
+            "own, or leave one out of --tasks."
         )
 
 

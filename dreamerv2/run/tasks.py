@@ -35,11 +35,11 @@ def of_suite(
     config: config_lib.Config,
     eval_only: Sequence[str] = (),
 ) -> TaskList:
-    """Returns the tasks of one suite by their names; no environment is made yet.
+    """Returns tasks by their names; no environment is made yet.
 
     Args:
-      suite: A key of `registry.SUITES`.
-      names: Of the tasks to train on.
+      suite: A key of `registry.SUITES`; its tasks may be named without it.
+      names: Of the tasks to train on: NAME of that suite, or SUITE_NAME of any.
       config: The run's configuration.
       eval_only: Names of further tasks to evaluate on.
 
@@ -48,7 +48,8 @@ def of_suite(
     """
 
     def task(name: str, trained: bool = True) -> Task:
-        full = f"{suite}_{name}"
+        named = name.partition("_")[0] in registry.SUITES
+        full = name if named else f"{suite}_{name}"
         make_eval = registry.constructor(full, config)
         make = registry.constructor(full, config, training=True)
         return Task(name, make if trained else make_eval, make_eval)
