@@ -186,7 +186,7 @@ class Training:
 
     def __init__(self, case):
         """Makes its configuration and starts the task."""
-        same = ("time_limit", "steps", "prefill", "train_every", "seed")
+        same = ("task", "time_limit", "steps", "prefill", "train_every", "seed")
         self._config = make_config(case).update(
             {
                 **{key: case[key] for key in same},
