@@ -8,7 +8,8 @@
 benchmarks/adapters/original.py says how to make that interpreter's environment. Each
 run is a process of its own and leaves a small file in `--logdir`; one that is there is
 not run again, so that the same command goes on where it was stopped. Seeds are gone
-through in turn, each with all agents, so that these have equally many at any time.
+through in turn, each with all agents, so that these have equally many at any time;
+`--report` reports on what is there.
 
 `--case` names what all agents have in common: the task and its budget, the sizes, the
 learning rate of all three optimisers, the windows that the replay cuts. Everything else
@@ -83,6 +84,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1, help="runs at the same time")
     parser.add_argument("--threads", type=int, default=1, help="of TensorFlow in a run")
     parser.add_argument("--minutes", type=float, default=60, help="bound of a run")
+    parser.add_argument("--report", action="store_true", help="make no runs")
     args = parser.parse_args(argv)
     for key in ("workers", "threads", "minutes"):
         if getattr(args, key) <= 0:
@@ -111,9 +113,12 @@ def main() -> None:
         logdir=args.logdir,
         minutes=args.minutes,
     )
-    failed = runs.run_missing(args.jobs, train, args.logdir, args.workers)
+    jobs = [] if args.report else args.jobs
+    failed = runs.run_missing(jobs, train, args.logdir, args.workers)
     if records := runs.load(args.logdir, args.jobs, args.case):
         print(report.write(records, args.case, args.out))
+    elif args.report:
+        raise SystemExit(f"{args.logdir} has no runs yet; leave --report out.")
     if failed:
         names = ", ".join(job.name for job in failed)
         raise SystemExit(f"{len(failed)} runs failed: {names}. Try again.")

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from benchmarks import inturn
 from benchmarks.adapters import environment
 from benchmarks.learning import __main__ as learning
-from benchmarks.learning import comparison, report, runs
+from benchmarks.learning import batches, comparison, report, runs
 from common import specs
+from common.replay import streams
 
 CASE = runs.parse_case(["steps=1600", "prefill=500"])
 ADAPTER = """
@@ -213,6 +215,18 @@ def test_agents_take_turns_seed_by_seed(tmp_path, source):
     assert [job.agent for job in args.jobs[:3]] == ["ours", "original", "third"]
 
 
+def test_a_report_of_what_is_there_makes_no_runs(tmp_path, monkeypatch, capsys):
+    words = ["learning", "--logdir", str(tmp_path), "--report"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match="has no runs yet; leave --report out"):
+        learning.main()
+    path = runs.path_of(tmp_path, runs.Job("ours", 2))
+    path.write_text(json.dumps(record([(600, 1.0)], case=runs.CASE)))
+    learning.main()
+    assert "Runs: 1 of ours." in capsys.readouterr().out
+    assert len(list(tmp_path.glob("*.json"))) == 1
+
+
 # The task that another implementation is given.
 
 
@@ -241,3 +255,30 @@ def test_a_task_that_cannot_be_served_is_a_clear_error():
     message = r"\['state'\] and continuous actions; give one with an image"
     with pytest.raises(ValueError, match=message):
         environment.describe(Dummy())
+
+
+# Ways in which batches are put together.
+
+
+def test_rows_that_begin_together_see_the_ends_of_their_episodes_together():
+    found = {way: batches.count(way, runs.CASE, 50, 50) for way in batches.WAYS}
+    assert found["ours"].none > 0.5
+    assert found["dealt"].none < 0.2 and found["phased"].none < 0.2
+    assert found["dealt"].episodes < 7 < found["phased"].episodes
+    ends = [each.ends for each in found.values()]
+    assert max(ends) == pytest.approx(min(ends), rel=0.25)  # as many in the long run
+
+
+def test_windows_of_different_lengths_put_rows_out_of_step():
+    assert batches.count("ours", runs.CASE, 25, 50).none < 0.2
+
+
+def test_a_row_that_is_dealt_goes_on_where_the_row_before_it_ends():
+    episode = batches.Played(0, 101, True)
+    stream = batches.Dealt(
+        draw=lambda rng: streams.Window(episode, 0, 50),
+        **dict(find=None, cache=None, batch=4, length=16, rng=None, prefetch=False),
+    )
+    rows = [row for _ in range(3) for row in stream._choose()]
+    places = [place for row in rows for w in row for place in range(w.start, w.stop)]
+    assert places == [k % 50 for k in range(3 * 4 * 16)]
