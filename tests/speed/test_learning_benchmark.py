@@ -218,6 +218,7 @@ def test_agents_take_turns_seed_by_seed(tmp_path, source):
 def test_a_report_of_what_is_there_makes_no_runs(tmp_path, monkeypatch, capsys):
     words = ["learning", "--logdir", str(tmp_path), "--report"]
     monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "1")  # main sets it for good
     with pytest.raises(SystemExit, match="has no runs yet; leave --report out"):
         learning.main()
     path = runs.path_of(tmp_path, runs.Job("ours", 2))
