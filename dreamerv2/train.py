@@ -43,8 +43,25 @@ def _main() -> None:
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
-    """Returns the configuration that the flags say; see `settings.parse_flags`."""
-    return settings.parse_flags(settings.SCRIPTS["dreamerv2.train"], __doc__, argv)
+    """Returns the configuration that the flags say; see `settings.parse_flags`.
+
+    A `--task` that is typed counts more than the sequence of a block such as
+    `quickstart`.
+
+    Raises:
+      ConfigError: As `settings.parse_flags`; `--task` and `--tasks` are both given.
+    """
+    config = settings.parse_flags(settings.SCRIPTS["dreamerv2.train"], __doc__, argv)
+    words = sys.argv[1:] if argv is None else argv
+    typed = {word.partition("=")[0] for word in words}
+    if {"--task", "--tasks"} <= typed:
+        raise coerce.ConfigError(
+            f"--task {config.task} and --tasks {','.join(map(str, config.tasks))} are "
+            "both given; leave one of them out."
+        )
+    if "--task" in typed and "--cl" not in typed:
+        config = config.update(cl=False, tasks=[])
+    return config
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:

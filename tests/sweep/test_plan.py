@@ -209,14 +209,15 @@ def test_a_shipped_sweep_has_commands_that_its_script_understands(
 def test_the_sweeps_of_the_issue_are_there():
     assert {path.stem for path in SHIPPED} == {
         *("minigrid3", "minihack4", "minihack8_ablation", "interference"),
-        *("imbalance", "replay_size", "quickstart"),
+        *("imbalance", "replay_size", "interference_small"),
+        *("forgetting", "forgetting_cycles"),
     }
 
 
 def test_help_and_plans_wait_for_neither_ray_nor_tensorflow(tmp_path):
     program = (
         "import sys\nfrom dreamerv2.sweep import __main__ as sweep\n"
-        f"sweep.main(['sweeps/quickstart.yaml', '--dry_run', '--logdir={tmp_path}'])\n"
+        f"sweep.main(['sweeps/forgetting.yaml', '--dry_run', '--logdir={tmp_path}'])\n"
         "print([n for n in ('ray', 'tensorflow', 'wandb') if n in sys.modules])"
     )
     done = subprocess.run(
