@@ -21,7 +21,7 @@ CASE: cases.Case = dict(
     **dict(time_limit=100, steps=4000, prefill=500, train_every=5),
     **dict(deter=128, hidden=128, stoch=16, classes=16, cnn_depth=8),
     **dict(layers=2, units=128, batch=16, length=16, horizon=15, lr=3e-4),
-    **dict(minlen=50, maxlen=50, action_size=7, discrete=True, plan2explore=False),
+    **dict(minlen=2, maxlen=16, action_size=7, discrete=True, plan2explore=False),
 )
 
 
