@@ -258,10 +258,6 @@ class Training:
         self._collector.set_state(state, groups.policy)
         self._logger.rewind(self.step * self._config.action_repeat)
 
-    def check_tasks(self, schedule: phases.Schedule) -> None:
-        """Raises ValueError unless all trained tasks have the agent's spaces."""
-        self._collector.check_tasks({phase.task for phase in schedule.phases})
-
     def close(self) -> None:
         """Ends environments, threads and outputs."""
         self._learner.close()
