@@ -5,8 +5,7 @@ dreamerv2 --task dmc_walker_walk --configs dmc --logdir ~/logdir/dmc_walker_walk
 dreamerv2 --task gym_CartPole-v1 --logdir ~/logdir/cartpole
 dreamerv2 --cl --tasks atari_pong,atari_breakout --configs atari --split_sampling
 
-Suites: atari, catch, crafter, dmc, gym (any registered Gymnasium id), minigrid,
-minihack.
+Suites: atari, catch, crafter, dmc, gym (any Gymnasium id), minigrid, minihack.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
     """Returns the configuration that the flags say; see `settings.parse_flags`.
 
     A `--task` that is typed counts more than the sequence of a block such as
-    `quickstart`.
+    `quickstart`. Without `cl` one name in `tasks` is that of `task`: the same run.
 
     Raises:
       ConfigError: As `settings.parse_flags`; `--task` and `--tasks` are both given.
@@ -61,6 +60,8 @@ def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
         )
     if "--task" in typed and "--cl" not in typed:
         config = config.update(cl=False, tasks=[])
+    if len(config.tasks) == 1 and not config.cl:
+        config = config.update(task=str(config.tasks[0]), tasks=[])
     return config
 
 

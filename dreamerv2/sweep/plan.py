@@ -75,6 +75,8 @@ def make(path: str | os.PathLike, logdir: str = "") -> Plan:
 
 def _find_script(name: str, beside: pathlib.Path) -> pathlib.Path:
     """The script's file: beside the sweep file, here, or one of this package."""
+    if name == "dreamerv2":  # the command, which is no file
+        name = settings.script_file("dreamerv2.train")
     places = [beside, pathlib.Path.cwd(), ROOT]
     for place in places:
         path = place / pathlib.Path(name).expanduser()
