@@ -10,19 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli, settings
-from dreamerv2.run import tasks
+from dreamerv2 import cli, comparison, settings, success
+from dreamerv2.run import rundir, tasks
 
 
 def main() -> None:
     """Parses the flags, builds the tasks, trains and draws success over time."""
     config = parse_flags()
     made = make_tasks(config)
-
-    # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from dreamerv2 import comparison, success
-    from dreamerv2.run import rundir
-
     finished = comparison.train(made, config, script="interference")
     if finished and not config.compare:  # else they are in one picture already
         names = [task.name for task in (*made.trained, *made.eval_only)]

@@ -21,7 +21,7 @@ from common.curves import continual, evaluations
 from common.records import files
 from common.replay.strategies import retention
 from dreamerv2 import success
-from dreamerv2.run import loop, rundir
+from dreamerv2.run import rundir
 from dreamerv2.run import tasks as tasks_lib
 
 METRICS = ("eval_success", "eval_return")  # the first that every run has is compared
@@ -53,11 +53,15 @@ def train(tasks: tasks_lib.TaskList, config: config_lib.Config, *, script: str) 
     Raises:
       ValueError: As `loop.train`; an unknown retention, or one that is named twice.
     """
+    # Late, so that --help and a mistyped flag do not wait for TensorFlow.
+    from dreamerv2.run import loop
+
     if not config.compare:
         return loop.train(tasks, config, script=script)
     runs = variants(config)
-    for run in runs.values():
-        rundir.check_same(run)
+    if not (config.overwrite or config.resume):
+        for run in runs.values():  # of all of them before the first is trained
+            rundir.check_same(run)
     for number, (name, run) in enumerate(runs.items(), start=1):
         print(f"\nReplay {number} of {len(runs)}: {name}")
         if not loop.train(tasks, run, script=script):

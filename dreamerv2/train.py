@@ -20,7 +20,7 @@ if __name__ == "__main__":
 
 from common import config as config_lib
 from common.config import coerce
-from dreamerv2 import cli, settings
+from dreamerv2 import cli, comparison, settings
 from dreamerv2.run import tasks
 
 
@@ -35,7 +35,6 @@ def _main() -> None:
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from common.compute import devices
-    from dreamerv2 import comparison
 
     config = config.update(precision=devices.choose_precision(config.precision))
     comparison.train(made, config, script="dreamerv2.train")

@@ -19,7 +19,7 @@ from dreamerv2.sweep import form as form_lib
 # The folder that dreamerv2 is imported from; the scripts lie there too.
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What the sweep gives itself, and what would undo the work of a trial.
-_RESERVED = ("logdir", *kinds.NAME, "overwrite", "resume", "help")
+_RESERVED = ("logdir", *kinds.NAME, "overwrite", "resume", "compare", "help")
 
 
 class Trial(NamedTuple):
