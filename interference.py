@@ -2,6 +2,7 @@
 
 python interference.py --num_tasks=2 --tag=run --steps=1000000 --seed=0
 python interference.py --proc --num_tasks=1 --tag=run --steps=1000000 --seed=0
+python interference.py --configs forgetting --compare fifo,split
 """
 
 from __future__ import annotations
@@ -9,22 +10,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli, settings
-from dreamerv2.run import tasks
+from dreamerv2 import cli, comparison, settings, success
+from dreamerv2.run import rundir, tasks
 
 
 def main() -> None:
     """Parses the flags, builds the tasks, trains and draws success over time."""
     config = parse_flags()
     made = make_tasks(config)
-
-    # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from dreamerv2 import success
-    from dreamerv2.run import loop, rundir
-
-    loop.train(made, config, script="interference")
-    names = [task.name for task in (*made.trained, *made.eval_only)]
-    print(success.draw_run(rundir.path_of(config), names))
+    finished = comparison.train(made, config, script="interference")
+    if finished and not config.compare:  # else they are in one picture already
+        names = [task.name for task in (*made.trained, *made.eval_only)]
+        print(success.draw_run(rundir.path_of(config), names))
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:

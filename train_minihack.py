@@ -9,19 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli, settings
+from dreamerv2 import cli, comparison, settings
 from dreamerv2.run import tasks
 
 
 def main() -> None:
     """Parses the flags, builds the tasks and trains."""
     config = parse_flags()
-    made = make_tasks(config)
-
-    # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from dreamerv2.run import loop
-
-    loop.train(made, config, script="train_minihack")
+    comparison.train(make_tasks(config), config, script="train_minihack")
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:

@@ -15,12 +15,14 @@ Between requests the process blocks on its pipe and takes no CPU.
 Replies have `wall` seconds of each call and `cpu` seconds of all, `memory`, the most
 bytes that the process has held, and `info`. An exception is answered by `error`.
 
-An adapter is a Python file with `make_update(case)` or `make_policy(case)` or both.
-What these return is called for one update or one policy step, and returns when that is
-done. It may have a method `trace()`, which builds the graph without running it, and a
-dict `info` (`weights`, their number). `case` says what to build, see
-`benchmarks.cases`; what an implementation cannot do is a ValueError. The adapter may
-name itself, `NAME = "..."`. `benchmarks/adapters/` has two.
+An adapter is a Python file with some of `make_update(case)`, `make_policy(case)` and
+`make_training(case)`. What these return is called for one update, one policy step or a
+whole run, and returns when that is done. It may have a method `trace()`, which builds
+the graph without running it, and a dict `info`: `weights`, their number; after a run
+`returns`, pairs of the step at which an episode ends and its return, and `settings` by
+name. `case` says what to build, see `benchmarks.cases` and `benchmarks.learning.runs`;
+what an implementation cannot do is a ValueError. The adapter may name itself,
+`NAME = "..."`. `benchmarks/adapters/` has two.
 """
 
 import importlib.metadata

@@ -28,8 +28,9 @@ SHARED = {
 # Box -> its middle, and a line below its name. A box lies above those that it imports.
 PLACES = {
     "scripts": (1.0, 12.0, "train_minigrid, ..."),
-    "dreamerv2.api": (4.9, 12.0, "train from Python"),
-    "dreamerv2.sweep": (8.4, 11.9, "many runs"),
+    "dreamerv2.api": (4.9, 11.5, "train from Python"),
+    "dreamerv2.sweep": (8.4, 11.4, "many runs"),
+    "dreamerv2.comparison": (11.6, 11.6, "several replays"),
     "dreamerv2.watch": (1.5, 10.2, "look at an agent"),
     "dreamerv2.verify": (4.9, 10.2, "reference numbers"),
     "dreamerv2.report": (8.4, 10.2, "tables, figures"),
@@ -52,7 +53,8 @@ PLACES = {
 # Where an arrow bends, so that it goes around boxes.
 BENDS = {
     ("scripts", "dreamerv2.cli"): [(-0.5, 11.0)],
-    ("scripts", "dreamerv2.run"): [(6.55, 10.8)],
+    ("scripts", "dreamerv2.comparison"): [(2.8, 12.3), (10.2, 12.3)],
+    ("dreamerv2.comparison", "dreamerv2.run"): [(10.05, 10.6), (10.05, 9.7)],
     ("dreamerv2.settings", "common.config"): [(1.1, 6.6)],
     ("dreamerv2.cli", "common.compute"): [(0.4, 7.3)],
     ("dreamerv2.cli", "common.config"): [(-0.5, 7.8), (-0.5, 2.0)],

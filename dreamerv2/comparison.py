@@ -21,7 +21,7 @@ from common.curves import continual, evaluations
 from common.records import files
 from common.replay.strategies import retention
 from dreamerv2 import success
-from dreamerv2.run import loop, rundir
+from dreamerv2.run import rundir
 from dreamerv2.run import tasks as tasks_lib
 
 METRICS = ("eval_success", "eval_return")  # the first that every run has is compared
@@ -39,9 +39,7 @@ class Outcome(NamedTuple):
     forgetting: float
 
 
-def train(
-    tasks: tasks_lib.TaskList, config: config_lib.Config, *, script: str
-) -> bool:
+def train(tasks: tasks_lib.TaskList, config: config_lib.Config, *, script: str) -> bool:
     """Trains under each retention that `compare` names, or once if it names none.
 
     Args:
@@ -55,11 +53,15 @@ def train(
     Raises:
       ValueError: As `loop.train`; an unknown retention, or one that is named twice.
     """
+    # Late, so that --help and a mistyped flag do not wait for TensorFlow.
+    from dreamerv2.run import loop
+
     if not config.compare:
         return loop.train(tasks, config, script=script)
     runs = variants(config)
-    for run in runs.values():
-        rundir.check_same(run)
+    if not (config.overwrite or config.resume):
+        for run in runs.values():  # of all of them before the first is trained
+            rundir.check_same(run)
     for number, (name, run) in enumerate(runs.items(), start=1):
         print(f"\nReplay {number} of {len(runs)}: {name}")
         if not loop.train(tasks, run, script=script):
@@ -104,7 +106,9 @@ def conclude(
     """
     drawn = success.draw_runs(folder, runs, names)
     for metric in METRICS:
-        outcomes = {name: _outcome(run, metric, len(names)) for name, run in runs.items()}
+        outcomes = {
+            name: _outcome(run, metric, len(names)) for name, run in runs.items()
+        }
         if all(outcomes.values()):
             return f"\n{_table(outcomes, names)}\n\n{_sentence(outcomes)}\n{drawn}"
     return f"Not every run was evaluated on every task by its end.\n{drawn}"

@@ -1,11 +1,11 @@
-"""Trains DreamerV2 on one task: `--task SUITE_NAME`.
+"""Trains DreamerV2 on one task, `--task SUITE_NAME`, or on several in sequence.
 
 dreamerv2 --task atari_pong --configs atari --logdir ~/logdir/atari_pong/1
 dreamerv2 --task dmc_walker_walk --configs dmc --logdir ~/logdir/dmc_walker_walk/1
 dreamerv2 --task gym_CartPole-v1 --logdir ~/logdir/cartpole
+dreamerv2 --cl --tasks atari_pong,atari_breakout --configs atari --split_sampling
 
-Suites: atari, catch, crafter, dmc, gym (any registered Gymnasium id), minigrid,
-minihack.
+Suites: atari, catch, crafter, dmc, gym (any Gymnasium id), minigrid, minihack.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if __name__ == "__main__":
     sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
 
 from common import config as config_lib
-from dreamerv2 import cli, settings
+from common.config import coerce
+from dreamerv2 import cli, comparison, settings
 from dreamerv2.run import tasks
 
 
@@ -34,29 +35,54 @@ def _main() -> None:
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from common.compute import devices
-    from dreamerv2.run import loop, phases
 
     config = config.update(precision=devices.choose_precision(config.precision))
-    schedule = phases.Schedule([config.steps])
-    loop.train(made, config, schedule=schedule, script="dreamerv2.train")
+    comparison.train(made, config, script="dreamerv2.train")
 
 
 def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
-    """Returns the configuration that the flags say; see `settings.parse_flags`."""
-    return settings.parse_flags(settings.SCRIPTS["dreamerv2.train"], __doc__, argv)
+    """Returns the configuration that the flags say; see `settings.parse_flags`.
+
+    A `--task` that is typed counts more than the sequence of a block such as
+    `quickstart`. Without `cl` one name in `tasks` is that of `task`: the same run.
+
+    Raises:
+      ConfigError: As `settings.parse_flags`; `--task` and `--tasks` are both given.
+    """
+    config = settings.parse_flags(settings.SCRIPTS["dreamerv2.train"], __doc__, argv)
+    words = sys.argv[1:] if argv is None else argv
+    typed = {word.partition("=")[0] for word in words}
+    if {"--task", "--tasks"} <= typed:
+        raise coerce.ConfigError(
+            f"--task {config.task} and --tasks {','.join(map(str, config.tasks))} are "
+            "both given; leave one of them out."
+        )
+    if "--task" in typed and "--cl" not in typed:
+        config = config.update(cl=False, tasks=[])
+    if len(config.tasks) == 1 and not config.cl:
+        config = config.update(task=str(config.tasks[0]), tasks=[])
+    return config
 
 
 def make_tasks(config: config_lib.Config) -> tasks.TaskList:
-    """Returns the one task of a run.
+    """Returns the tasks of a run: those of `tasks` with `cl`, else the one of `task`.
 
     Raises:
-      ValueError: An unknown suite or task, or packages that are not installed.
+      ValueError: An unknown suite or task, or packages that are not installed; several
+        tasks without `cl`, or none with it.
     """
-    from common.envs import registry
-
-    make = registry.constructor(config.task, config, training=True)
-    make_eval = registry.constructor(config.task, config)
-    return tasks.TaskList([tasks.Task(config.task, make, make_eval)])
+    names = [str(name) for name in config.tasks]
+    if config.cl and not names:
+        raise coerce.ConfigError(
+            "cl trains on several tasks in sequence, but tasks is empty; name them, "
+            "such as --tasks catch_plain,catch_swap, or leave --cl out."
+        )
+    if len(names) > 1 and not config.cl:
+        raise coerce.ConfigError(
+            f"tasks has {len(names)} names, {', '.join(names)}; give --cl to train on "
+            "them one after the other, or a single --task."
+        )
+    return tasks.of_suite("", names or [config.task], config)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Environment ids: what minigrid lacks, and all of them for ``gym`` as well.
 
 minigrid 3 registers every id of gym-minigrid 1.x by itself; added here are the id of
-the released Continual-Dreamer program (DoorKey-9x9) and the MultiSkill tasks.
+the released Continual-Dreamer program (DoorKey-9x9) and the tasks of multiskill,
+fourrooms and colorroom.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ DOORKEY_9 = "MiniGrid-DoorKey-9x9-v0"
 MULTISKILL = tuple(f"MiniGrid-MultiSkill-N{n}-v0" for n in (2, 3, 4))
 FOURROOMS_PROC = "MiniGrid-FourRooms-Proc-v0"
 FOURROOMS_PAIR = tuple(f"MiniGrid-FourRooms-Goal{n}-v0" for n in (1, 2))
+COLORROOM = tuple(f"MiniGrid-ColorRoom-K{n}-v0" for n in (1, 2, 3, 4))
 
 
 def task_ids() -> list[str]:
@@ -34,6 +36,8 @@ def register_all() -> None:
     _register(FOURROOMS_PROC, "gym_minigrid.fourrooms:FourRoomsEnv", {})
     for goal, name in enumerate(FOURROOMS_PAIR, start=1):
         _register(name, "gym_minigrid.fourrooms:FixedFourRoomsEnv", {"goal": goal})
+    for task, name in enumerate(COLORROOM, start=1):
+        _register(name, "gym_minigrid.colorroom:ColorRoomEnv", {"task": task})
     _register_classic()
 
 

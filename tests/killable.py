@@ -16,6 +16,7 @@ import sys
 import dummies
 
 from common import driver
+from common.envs.suites import catch
 from common.replay import episodes
 from dreamerv2.run import checkpoint, learner, training
 from dreamerv2.run.evaluation import evaluator
@@ -69,16 +70,23 @@ class Moments:
         setattr(owner, name, watched)
 
 
+class Board(catch.Board):
+    """Catch in vectors, plain and swap."""
+
+    def __init__(self, task: int = 0, tape: list | None = None):
+        super().__init__(task, rows=6, columns=5, size=None)
+
+
+WORLDS = {"coverage": dummies.Gallery, "split": Board}  # by retention, else Walk
+
+
 def main(folder: str, moment: str, retention: str, sampling: str) -> None:
     moments = Moments(int(moment))
     for owner, name in PLACES:
         moments.watch(owner, name)
-    tapes = dummies.Tapes(
-        2, dummies.Gallery if retention == "coverage" else dummies.Walk
-    )
     dummies.run(
         pathlib.Path(folder),
-        tapes,
+        dummies.Tapes(2, WORLDS.get(retention, dummies.Walk)),
         **SETTINGS,
         replay__retention=retention,
         replay__sampling=sampling,

@@ -11,9 +11,15 @@ The package's own `api` and agent are called, as its `api.train` does: the state
 carried from one batch to the next, None before the first, so that the second update
 traces once more. Batches are tensors before the clock starts, as its data pipeline
 would have them; precision is 32.
+
+A whole training is the package's `api.train` on a task of this project, which runs in
+a process of our own interpreter. Its replay takes no seed, so that it cannot be
+repeated exactly.
 """
 
+import json
 import os
+import subprocess
 import sys
 
 os.environ.pop("TF_USE_LEGACY_KERAS", None)  # this environment has one Keras only
@@ -24,6 +30,7 @@ import tensorflow as tf  # noqa: E402
 
 # The package of 2021 imports this module under the name that it had then.
 sys.modules["tensorflow.keras.mixed_precision.experimental"] = tf.keras.mixed_precision
+np.bool = bool  # likewise: NumPy has dropped it
 
 import dreamerv2.api as dv2  # noqa: E402
 
@@ -118,4 +125,94 @@ class Policy:
         output["action"].numpy()
 
 
-make_update, make_policy = Update, Policy
+class Task:
+    """A task of this project as the package takes one; it notes the returns."""
+
+    def __init__(self, case):
+        """Starts the process, see benchmarks/adapters/environment.py."""
+        given = {key: case[key] for key in ("task", "time_limit", "seed")}
+        module = "benchmarks.adapters.environment"
+        self._process = subprocess.Popen(
+            [case["python"], "-m", module, json.dumps(given)],
+            cwd=case["root"],
+            env={**os.environ, "PYTHONPATH": case["root"]},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        facts = self._reply()
+        self._shape = facts["shape"]
+        image = gym.spaces.Box(0, 255, self._shape, np.uint8)
+        self.observation_space = gym.spaces.Dict({"image": image})
+        self.action_space = gym.spaces.Discrete(facts["actions"])
+        self.returns = []  # [step at which an episode ends, return]
+        self._step, self._return = 0, 0.0
+
+    def reset(self):
+        """Begins an episode."""
+        self._return = 0.0
+        return self._transition("reset")[0]
+
+    def step(self, action):
+        """Takes an action; an episode that the time limit cuts is not terminal."""
+        observation, reply = self._transition(int(action))
+        self._step += 1
+        self._return += reply["reward"]
+        if reply["is_last"]:
+            self.returns.append([self._step, self._return])
+        info = {"is_terminal": reply["is_terminal"]}
+        return observation, reply["reward"], reply["is_last"], info
+
+    def close(self):
+        """Ends the process."""
+        self._process.stdin.close()
+        self._process.wait(10)
+
+    def _transition(self, request):
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        reply = self._reply()
+        pixels = np.frombuffer(bytes.fromhex(reply["image"]), np.uint8)
+        return {"image": pixels.reshape(self._shape)}, reply
+
+    def _reply(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"The task ended with status {self._process.wait()}.")
+        return json.loads(line)
+
+
+class Training:
+    """A whole run on the task of a case; called once."""
+
+    def __init__(self, case):
+        """Makes its configuration and starts the task."""
+        same = ("task", "time_limit", "steps", "prefill", "train_every", "seed")
+        self._config = make_config(case).update(
+            {
+                **{key: case[key] for key in same},
+                **{
+                    f"{part}_opt.lr": case["lr"]
+                    for part in ("model", "actor", "critic")
+                },
+                "replay.minlen": case["minlen"],
+                "replay.maxlen": case["maxlen"],
+                "dataset.batch": case["batch"],
+                "dataset.length": case["length"],
+                "logdir": case["folder"],
+                "eval_every": case["steps"] - case["prefill"],  # one round, no more
+                "log_every": case["steps"],
+            }
+        )
+        self._task = Task(case)
+        self.info = {"settings": self._config.flat}
+
+    def __call__(self):
+        """Trains; `info` then has the returns [N, 2] of (step, return)."""
+        tf.random.set_seed(self._config.seed)
+        np.random.seed(self._config.seed)
+        dv2.train(self._task, self._config, outputs=[lambda summaries: None])
+        self._task.close()
+        self.info["returns"] = self._task.returns
+
+
+make_update, make_policy, make_training = Update, Policy, Training

@@ -7,6 +7,8 @@ working tree with another checkout.
 import functools
 import json
 import os
+import pathlib
+from typing import Any
 
 import dreamerv2  # noqa: F401  before TensorFlow, as in every script
 
@@ -15,10 +17,14 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as dreamerv2.cli does for a
 import numpy as np
 import tensorflow as tf
 
+from common import config as config_lib
 from common import specs
 from common.compute import devices
+from common.envs import registry
+from common.records import files
 from dreamerv2 import settings as settings_lib
 from dreamerv2.algorithm import agent as agent_lib
+from dreamerv2.run import loop, phases, tasks
 
 NAME = "ours"
 
@@ -126,4 +132,42 @@ class Policy:
         )
 
 
-make_update, make_policy = Update, Policy
+class Training:
+    """A whole run on the task of a case; called once."""
+
+    def __init__(self, case: dict):
+        """Makes its configuration; nothing is built yet."""
+        self._config = settings_lib.resolve(training_config(case))
+        self.info: dict[str, Any] = {"settings": self._config.flat}
+
+    def __call__(self) -> None:
+        """Trains, and reads the returns [N, 2] of (step, return) from the run's log."""
+        config = self._config
+        make = registry.constructor(config.task, config, training=True)
+        task = tasks.Task(config.task, make, None)
+        schedule = phases.Schedule([config.steps])
+        loop.train(tasks.TaskList([task]), config, schedule=schedule)
+        log = pathlib.Path(config.logdir) / files.METRICS
+        records = map(json.loads, log.read_text().splitlines())
+        self.info["returns"] = [
+            [record["step"], record["return"]]
+            for record in records
+            if "return" in record
+        ]
+
+
+def training_config(case: dict) -> config_lib.Config:
+    """Returns our defaults with the sizes and the budget of a case."""
+    same = ("task", "time_limit", "steps", "prefill", "train_every", "seed")
+    return settings_lib.defaults.update(
+        settings(case),
+        {key: case[key] for key in same},
+        {"replay.minlen": case["minlen"], "replay.maxlen": case["maxlen"]},
+        {f"{part}_opt.lr": case["lr"] for part in ("model", "actor", "critic")},
+        {"logdir": case["folder"], "overwrite": True, "wandb.mode": "disabled"},
+        {"eval_every": 0, "checkpoint_every": 0, "checkpoint_minutes": 0},
+        {"log_every": case["steps"], "log_every_video": 0},
+    )
+
+
+make_update, make_policy, make_training = Update, Policy, Training

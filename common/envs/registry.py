@@ -114,6 +114,37 @@ def constructor(
     )
 
 
+def full_name(name: str, suite: str = "") -> str:
+    """Returns SUITE_NAME for a task that a script was given.
+
+    What the script's own suite knows is its own, though it begins like another suite's
+    task; of a suite without `check_id` that is never known, and it must be given as
+    SUITE_NAME.
+
+    Args:
+      name: NAME of the script's own suite, or SUITE_NAME of any.
+      suite: The script's own; '' if it has none.
+    """
+    other, _, rest = name.partition("_")
+    if not suite or (other in SUITES and rest and not _knows(suite, name)):
+        return name
+    return f"{suite}_{name}"
+
+
+def _knows(suite: str, name: str) -> bool:
+    """Whether a suite is there and says that it has a task."""
+    if suite not in SUITES:
+        return False
+    try:
+        module = plugins.find_module(SUITES[suite].module)
+        if hasattr(module, "check_id"):
+            module.check_id(name)
+            return True
+    except (ImportError, RuntimeError, ValueError):  # not installed, or no such task
+        pass
+    return False
+
+
 def _make(module: str, name: str, **options: Any) -> base.Env:
     """Makes an environment; the module is known by name, in any process."""
     return plugins.find_module(module).make(name, **options)

@@ -34,7 +34,8 @@ def title(benchmark: results.Benchmark) -> str:
 
 
 def short(task: str) -> str:
-    """`MiniGrid-DoorKey-9x9-v0` -> `DoorKey-9x9`."""
+    """`MiniGrid-DoorKey-9x9-v0`, with or without its suite -> `DoorKey-9x9`."""
+    task = re.sub(r"^(minigrid|minihack)_(?=Mini)", "", task)
     return re.sub(r"^(MiniGrid|MiniHack)-|-v\d+$", "", task) or task
 
 

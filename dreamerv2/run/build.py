@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from common import config as config_lib
-from common import replay
+from common import replay, specs
 from common.config import plugins
 from common.envs import base
 from common.envs.workers import parallel
@@ -38,31 +39,70 @@ def count_restarts(envs: Sequence[base.Env]) -> int:
     return sum(getattr(env, "restarts", 0) for env in envs)
 
 
-def check_specs(name: str, env: base.Env, first: base.Env | agent_lib.Agent) -> None:
-    """Raises ValueError unless a task's environment has the first one's spaces."""
-    if (env.obs_specs, env.act_spec) != (first.obs_specs, first.act_spec):
+class Spaces(NamedTuple):
+    """What an agent needs to be the same in every task."""
+
+    obs_specs: Mapping[str, specs.ArraySpec]
+    act_spec: specs.ActionSpec
+
+
+def check_specs(
+    name: str,
+    env: base.Env | Spaces,
+    other: base.Env | Spaces | agent_lib.Agent,
+    whose: str = "the first task",
+) -> None:
+    """Compares the spaces of a task's environment with those that an agent has.
+
+    Args:
+      name: Of the task.
+      env: Its environment, or what is known of it.
+      other: Has the spaces that it must have.
+      whose: Whose they are, for the message.
+
+    Raises:
+      ValueError: If they differ; the message says in what.
+    """
+    here, there = ({**e.obs_specs, "action": e.act_spec} for e in (env, other))
+    if here != there:
+        differences = [
+            f"  {key}: {here.get(key, 'none')} here, {there.get(key, 'none')} there"
+            for key in sorted({*here, *there})
+            if here.get(key) != there.get(key)
+        ]
         raise ValueError(
-            f"Task {name!r} has observations {env.obs_specs} and {env.act_spec}, but "
-            f"the first task has {first.obs_specs} and {first.act_spec}; one agent "
-            "needs the same spaces in every task."
+            f"The task {name} has other spaces than {whose}:\n"
+            + "\n".join(differences)
+            + "\nOne agent needs the same in every task: train them in runs of their "
+            "own, or leave one out of --tasks."
         )
 
 
-def check_tasks(
-    tasks: Sequence[tasks_lib.Task], agent: agent_lib.Agent, config: config_lib.Config
-) -> None:
-    """Makes an environment of each of some tasks, to look at its spaces.
+def check_tasks(tasks: tasks_lib.TaskList, config: config_lib.Config) -> None:
+    """Makes an environment of each task of a run, to compare their spaces.
+
+    The one task of a run has nothing to be compared with, and is not made; tasks that
+    are only evaluated on count if there are evaluations.
 
     Raises:
-      ValueError: If they are not those of the agent: told before hours of training, not
-        when the task's turn comes.
+      ValueError: If a task has other spaces than the first: told before anything is
+        written, not after hours of training, when the task's turn comes.
     """
-    for task in tasks:
-        (env,) = make_envs(task, config.update(envs=1))
-        try:
-            check_specs(task.name, env, agent)
-        finally:
-            env.close()
+    makers = [(task.name, task.make) for task in tasks.trained]
+    if config.eval_every:
+        makers += [(t.name, t.make_eval) for t in tasks.eval_only if t.make_eval]
+    (first, make), *others = makers
+    if not others:
+        return
+    there = _spaces_of(make, config)
+    for name, make in others:
+        check_specs(name, _spaces_of(make, config), there, f"the task {first}")
+
+
+def _spaces_of(make: Callable[[], base.Env], config: config_lib.Config) -> Spaces:
+    made = parallel.make_parallel(make, config.envs_parallel)
+    with contextlib.closing(made) as env:
+        return Spaces(env.obs_specs, env.act_spec)
 
 
 def make_replay(

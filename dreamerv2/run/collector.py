@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,11 +81,6 @@ class Environments:
         for env in self._envs:
             build.check_specs(self._tasks[task].name, env, spaces)
         self.driver = self._make_driver()
-
-    def check(self, tasks: Iterable[int], spaces: agent_lib.Agent) -> None:
-        """Raises ValueError unless each of some tasks has the given spaces."""
-        others = [self._tasks[task] for task in sorted({*tasks} - {self._task})]
-        build.check_tasks(others, spaces, self._config)
 
     def get_state(self) -> dict[str, Any]:
         """Returns what a snapshot needs besides tensors, fit for JSON."""
@@ -167,10 +162,6 @@ class Collector:
     def last_steps(self) -> range:
         """The numbers of the steps that the last call of `collect` has taken."""
         return range(self.step - len(self._environments) + 1, self.step + 1)
-
-    def check_tasks(self, tasks: Iterable[int]) -> None:
-        """Raises ValueError unless these tasks have the agent's spaces."""
-        self._environments.check(tasks, self._agent)
 
     def enter(self, phase: phases.Phase) -> int:
         """Begins a phase, in other environments if it has another task.

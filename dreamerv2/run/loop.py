@@ -60,6 +60,7 @@ def train(
     if schedule is None:
         schedule = phases.of_tasks(len(tasks.trained), config)
     noted = _note(tasks, schedule, config, script)
+    build.check_tasks(tasks, config)
     snapshots = checkpoint.Checkpoints(
         rundir.path_of(config) / files.CHECKPOINTS,
         config.checkpoint_keep,
@@ -80,7 +81,6 @@ def train(
             return True
         run = _build(tasks, schedule, state["step"], config, folder)
         with contextlib.closing(run):
-            run.check_tasks(schedule)
             run.set_aside()
             print(learner.plan(config))
             if latest:

@@ -35,11 +35,13 @@ def of_suite(
     config: config_lib.Config,
     eval_only: Sequence[str] = (),
 ) -> TaskList:
-    """Returns the tasks of one suite by their names; no environment is made yet.
+    """Returns tasks by their names; no environment is made yet.
 
     Args:
-      suite: A key of `registry.SUITES`.
-      names: Of the tasks to train on.
+      suite: A key of `registry.SUITES`, whose tasks may be named without it; '' if
+        there is none.
+      names: Of the tasks to train on: NAME of that suite, or SUITE_NAME of any. They
+        stay as they are given.
       config: The run's configuration.
       eval_only: Names of further tasks to evaluate on.
 
@@ -48,9 +50,17 @@ def of_suite(
     """
 
     def task(name: str, trained: bool = True) -> Task:
-        full = f"{suite}_{name}"
-        make_eval = registry.constructor(full, config)
-        make = registry.constructor(full, config, training=True)
+        full = registry.full_name(name, suite)
+        try:
+            make_eval = registry.constructor(full, config)
+            make = registry.constructor(full, config, training=True)
+        except ValueError as error:
+            if full == name or "_" not in name:
+                raise
+            raise ValueError(
+                f"{error} A task of another suite is SUITE_NAME, with one of the "
+                f"suites {', '.join(registry.SUITES)}."
+            ) from error
         return Task(name, make if trained else make_eval, make_eval)
 
     return TaskList(

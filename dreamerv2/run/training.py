@@ -264,10 +264,6 @@ class Training:
         self._collector.set_state(state, groups.policy)
         self._logger.rewind(self.step * self._config.action_repeat)
 
-    def check_tasks(self, schedule: phases.Schedule) -> None:
-        """Raises ValueError unless all trained tasks have the agent's spaces."""
-        self._collector.check_tasks({phase.task for phase in schedule.phases})
-
     def set_aside(self) -> None:
         """Plays the episodes that the world model is judged on.
 

@@ -1,6 +1,6 @@
 """Runs every trial of a sweep file on Ray, here or on a cluster, and reports.
 
-python -m dreamerv2.sweep sweeps/quickstart.yaml
+python -m dreamerv2.sweep sweeps/forgetting.yaml
 python -m dreamerv2.sweep sweeps/minigrid3.yaml --address auto
 
 The same command again runs only what is missing.

@@ -1,6 +1,7 @@
 """The form of a sweep file, checked key by key.
 
-script: train_minigrid.py     # or a path; it has parse_flags(argv), make_tasks(config)
+script: train_minigrid.py     # or dreamerv2, or a path of what has parse_flags(argv)
+                              # and make_tasks(config)
 logdir: ~/logdir/my_sweep     # a trial is the run logdir/METHOD_sSEED
 flags: --cl --num_tasks=3     # of every trial
 methods:                      # name -> its further flags

@@ -19,7 +19,7 @@ from dreamerv2.sweep import form as form_lib
 # The folder that dreamerv2 is imported from; the scripts lie there too.
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # What the sweep gives itself, and what would undo the work of a trial.
-_RESERVED = ("logdir", *kinds.NAME, "overwrite", "resume", "help")
+_RESERVED = ("logdir", *kinds.NAME, "overwrite", "resume", "compare", "help")
 
 
 class Trial(NamedTuple):
@@ -75,6 +75,8 @@ def make(path: str | os.PathLike, logdir: str = "") -> Plan:
 
 def _find_script(name: str, beside: pathlib.Path) -> pathlib.Path:
     """The script's file: beside the sweep file, here, or one of this package."""
+    if name == "dreamerv2":  # the command, which is no file
+        name = settings.script_file("dreamerv2.train")
     places = [beside, pathlib.Path.cwd(), ROOT]
     for place in places:
         path = place / pathlib.Path(name).expanduser()

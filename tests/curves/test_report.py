@@ -11,7 +11,7 @@ import pytest
 from common.envs.suites import minigrid, minihack
 from dreamerv2 import report
 from dreamerv2.report import __main__ as command
-from dreamerv2.report import published, writer
+from dreamerv2.report import published, tables, writer
 from dreamerv2.report import text as text_lib
 
 A, B = fake_runs.TASKS
@@ -276,3 +276,10 @@ def test_numbers_have_as_many_digits_as_say_something():
     texts = {0.456: "0.46", -0.001: "0.00", -1234.5: "-1234", 123.45: "123.5"}
     texts[float("nan")] = "not defined"
     assert {value: text_lib.number(value) for value in texts} == texts
+
+
+def test_a_task_has_one_short_name_with_and_without_its_suite():
+    for task in ("MiniGrid-DoorKey-9x9-v0", "minigrid_MiniGrid-DoorKey-9x9-v0"):
+        assert tables.short(task) == "DoorKey-9x9"
+    for task in ("catch_plain", "minigrid_x", "atari_pong"):
+        assert tables.short(task) == task

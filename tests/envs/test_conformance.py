@@ -107,6 +107,11 @@ ENVS = {
     "gym_dict": (functools.partial(adapted, Mixed), 1, True),
     "gym_discrete": (functools.partial(generic.make, "CartPole-v1"), 1, True),
     "minigrid": (functools.partial(minigrid.make, "MiniGrid-LavaGapS5-v0"), 1, True),
+    "minigrid_colorroom": (
+        functools.partial(minigrid.make, "MiniGrid-ColorRoom-K3-v0"),
+        1,
+        None,
+    ),
     "minihack": (suite("minihack", "MiniHack-River-Narrow-v0"), 1, None),
 }
 

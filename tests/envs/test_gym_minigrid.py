@@ -28,6 +28,7 @@ TASKS = (
     "MiniGrid-Playground-v0",
     "MiniGrid-RedBlueDoors-6x6-v0",
     "MiniGrid-MultiSkill-N4-v0",
+    "MiniGrid-ColorRoom-K4-v0",
 )
 
 

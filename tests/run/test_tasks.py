@@ -1,12 +1,88 @@
-"""Laws of the seeds and of the random actions."""
+"""Laws of the names of tasks, of the seeds and of the random actions."""
 
 import itertools
+import sys
+import types
 
 import numpy as np
 import pytest
 
 from common import specs
+from common.envs import registry
+from dreamerv2 import settings
 from dreamerv2.run import tasks
+
+# Names.
+
+
+@pytest.fixture
+def halls(monkeypatch):
+    """Registers a suite whose `make` returns the name; returns its module."""
+
+    def check_id(name):
+        if name not in ("walk", "catch_me", "long_walk"):
+            raise ValueError(f"no hall {name}.")
+
+    module = types.ModuleType("halls")
+    module.make = lambda name, **options: f"halls {name}"
+    module.check_id = check_id
+    monkeypatch.setitem(sys.modules, "halls", module)
+    monkeypatch.setattr(registry, "SUITES", dict(registry.SUITES))
+    registry.register("halls", registry.Suite("halls", "halls_walk"))
+    return module
+
+
+def make(suite, *names):
+    """What the constructors of some tasks of a script make, and the tasks' names."""
+    made = tasks.of_suite(suite, names, settings.defaults).trained
+    assert [task.name for task in made] == [*names]  # as they are given
+    return [task.make() for task in made]
+
+
+def test_an_id_is_of_the_scripts_own_suite_and_a_full_name_of_any(halls):
+    walk, same, other = make("halls", "walk", "halls_walk", "gym_CartPole-v1")
+    assert walk == same == "halls walk"
+    assert other.act_spec == specs.ActionSpec(2, discrete=True)
+    (walk,) = make("minigrid", "halls_walk")
+    assert walk == "halls walk"
+
+
+def test_an_id_that_begins_like_another_suite_stays_its_own(halls):
+    own, long, full = make("halls", "catch_me", "long_walk", "halls_catch_me")
+    assert own == full == "halls catch_me"
+    assert long == "halls long_walk"
+    (board,) = make("halls", "catch_plain")  # which halls does not know
+    assert board.act_spec.size == 3
+    del halls.check_id  # nobody knows what it has: SUITE_NAME comes first
+    with pytest.raises(ValueError, match="Unknown Catch task 'me'"):
+        make("halls", "catch_me")
+    assert make("halls", "halls_catch_me") == ["halls catch_me"]
+
+
+def test_a_suite_that_is_not_installed_does_not_stand_before_others(halls):
+    def fail(name):
+        raise ImportError("no such package")
+
+    halls.check_id = fail
+    (board,) = make("halls", "catch_plain")
+    assert board.act_spec.size == 3
+    with pytest.raises(ValueError, match="halls needs packages that are not installed"):
+        make("halls", "walk")
+
+
+def test_a_name_of_no_suite_is_told_what_names_there_are(halls):
+    for suite, name, said in (
+        ("halls", "catc_plain", "no hall catc_plain. A task of another .*atari, catch"),
+        ("halls", "run", "no hall run.$"),  # nobody would take it for SUITE_NAME
+        ("halls", "halls_run", "no hall run.$"),
+        ("", "catc_plain", "Unknown task 'catc_plain'.*Did you mean catch_plain"),
+        ("", "walk", "Unknown task 'walk'; a task is SUITE_NAME"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            tasks.of_suite(suite, ["halls_walk", name], settings.defaults)
+
+
+# Seeds.
 
 
 def all_seeds(seed, streams=("train", "eval"), counts=(3, 3, 120)):

@@ -10,6 +10,7 @@ import pytest
 
 from common.config import coerce
 from common.records import files
+from dreamerv2 import train
 from dreamerv2.run import rundir
 from dreamerv2.sweep import __main__ as sweep
 from dreamerv2.sweep import form as form_lib
@@ -92,6 +93,41 @@ def test_resources_and_retries_have_defaults(make):
     assert plan.resources == (2, 0.25, 4) and plan.retries == 0
 
 
+SEQUENCE = "--cl --tasks=catch_plain,catch_swap --unbalanced_steps=30,50"
+
+
+@pytest.mark.parametrize("script", ["dreamerv2/train.py", "dreamerv2"])
+def test_tasks_of_any_suites_are_swept_by_file_and_command(make, script):
+    plan = make(script=script, flags=SEQUENCE, references="{methods: [fifo]}", seeds=3)
+    assert plan.script == ROOT / "dreamerv2" / "train.py"
+    totals = {trial.tag: trial.total for trial in plan.trials}
+    assert totals == {
+        **{"fifo_s3": 80, "reservoir_s3": 80},
+        **{"fifo_ref0_s3": 30, "fifo_ref1_s3": 50},
+    }
+    for trial in plan.trials:
+        assert train.parse_flags(plan.command(trial)[1:]) == trial.config
+        made = [task.name for task in train.make_tasks(trial.config).trained]
+        assert made == [*trial.config.tasks]
+    assert [trial.config.tasks for trial in plan.trials[2:]] == [
+        *(("catch_plain",), ("catch_swap",))
+    ]
+
+
+def test_a_full_name_beside_ids_has_its_reference_in_any_script(make):
+    plan = make(
+        script="train_minigrid.py",
+        flags="--cl --tasks=catch_plain,MiniGrid-Empty-5x5-v0",
+        references="{methods: [fifo]}",
+        seeds=0,
+    )
+    alone = {trial.tag: trial.config.tasks for trial in plan.trials[2:]}
+    assert alone == {
+        "fifo_ref0_s0": ("catch_plain",),
+        "fifo_ref1_s0": ("MiniGrid-Empty-5x5-v0",),
+    }
+
+
 # Refusals, before anything starts.
 
 
@@ -136,6 +172,9 @@ MISTAKES = [
     ({"retries": "often"}, "retries = 'often'"),
     ({"script": "train_minigird.py"}, "no script 'train_minigird.py'.*minigrid.py"),
     ({"script": str(ROOT / "setup.py")}, "has no function parse_flags"),
+    ({"script": "dreamerv2", "flags": "--cl --tasks=catc_x"}, "method fifo: .*catch_x"),
+    ({"script": "dreamerv2", "flags": "--cl"}, "method fifo: .*tasks is empty"),
+    ({"script": "dreamerv2", "flags": "--tasks=a,b"}, "method fifo: .*give --cl"),
 ]
 
 
@@ -209,14 +248,15 @@ def test_a_shipped_sweep_has_commands_that_its_script_understands(
 def test_the_sweeps_of_the_issue_are_there():
     assert {path.stem for path in SHIPPED} == {
         *("minigrid3", "minihack4", "minihack8_ablation", "interference"),
-        *("imbalance", "replay_size", "quickstart"),
+        *("imbalance", "replay_size", "interference_small"),
+        *("forgetting", "forgetting_cycles"),
     }
 
 
 def test_help_and_plans_wait_for_neither_ray_nor_tensorflow(tmp_path):
     program = (
         "import sys\nfrom dreamerv2.sweep import __main__ as sweep\n"
-        f"sweep.main(['sweeps/quickstart.yaml', '--dry_run', '--logdir={tmp_path}'])\n"
+        f"sweep.main(['sweeps/forgetting.yaml', '--dry_run', '--logdir={tmp_path}'])\n"
         "print([n for n in ('ray', 'tensorflow', 'wandb') if n in sys.modules])"
     )
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""MiniGrid, MultiSkill and FourRooms: pixels of the agent's view."""
+"""MiniGrid, MultiSkill, FourRooms and ColorRoom: pixels of the agent's view."""
 
 import difflib
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ MINIGRID_3 = (
 MULTISKILL = registration.MULTISKILL
 FOURROOMS_PROC = registration.FOURROOMS_PROC
 FOURROOMS_PAIR = registration.FOURROOMS_PAIR
+COLORROOM = registration.COLORROOM
 
 
 def make(

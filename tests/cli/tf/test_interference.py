@@ -1,7 +1,9 @@
 """The users' four interference commands, what they train and test, and the figure."""
 
 import json
+import os
 import shlex
+import signal
 import sys
 
 import commands
@@ -259,3 +261,42 @@ def test_tasks_that_tell_no_success_are_drawn_by_their_returns(tmp_path):
 def test_without_matplotlib_the_run_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "pip install 'dreamerv2[plot]'" in success.draw_run(tmp_path, [])
+
+
+# Several replays
+
+
+@pytest.mark.slow
+def test_a_comparison_that_is_stopped_goes_on_with_the_run_that_was_under_way(
+    monkeypatch, tmp_path, capsys
+):
+    words = [
+        *("--configs=forgetting", "--compare=fifo,split", f"--logdir={tmp_path}"),
+        *("--steps=30", "--prefill=10", "--pretrain=1", "--eval_every=15"),
+        *("--eval_eps=2", "--replay.capacity=20", "--dataset.batch=2"),
+        *("--rssm.deter=8", "--rssm.hidden=8", "--wandb_mode=disabled"),
+    ]
+    monkeypatch.setattr(sys, "argv", ["interference.py", *words])
+    played, wanted = loop.training.Training.evaluate, []
+
+    def evaluate(self):
+        """Asks for a stop in the second of the two runs."""
+        played(self)
+        if (tmp_path / "split").exists() and not wanted:
+            wanted.append(self.step)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop.training.Training, "evaluate", evaluate)
+    interference.main()
+    said = capsys.readouterr().out
+    assert "SIGTERM: stopped" in said and "forgotten" not in said
+    assert not (tmp_path / "success.png").exists()
+
+    interference.main()
+    said = capsys.readouterr().out
+    assert f"The run in {tmp_path / 'fifo'} is finished" in said
+    assert f"Going on from step {wanted[0]}" in said
+    rows = [line.split() for line in said.splitlines()]
+    compared = [row[0] for row in rows if len(row) == 6 and row[0] in ("fifo", "split")]
+    assert compared == ["fifo", "split"]
+    assert "another replay" in said and (tmp_path / "success.png").exists()

@@ -5,6 +5,7 @@ A recorder of calls takes the agent's place; tests/run/tf/test_runs.py has the r
 
 import itertools
 import logging
+import re
 
 import dummies
 import gymnasium
@@ -42,9 +43,9 @@ def test_the_sequence_is_gone_through_as_often_as_asked_for(tmp_path):
         task for task, _ in itertools.groupby(t for _, t in dummies.pick(lines, "task"))
     ]
     assert runs == [0, 1, 0, 1]
-    # Once more for the second, whose spaces are looked at before the run.
-    assert [dummies.count(tape, "make") for tape in tapes.train] == [2, 3]
-    assert [dummies.count(tape, "close") for tape in tapes.train] == [2, 3]
+    # Once more for each, as their spaces are compared before the run.
+    assert [dummies.count(tape, "make") for tape in tapes.train] == [3, 3]
+    assert [dummies.count(tape, "close") for tape in tapes.train] == [3, 3]
 
 
 def test_a_single_task_is_not_interrupted_between_its_phases(tmp_path):
@@ -57,9 +58,9 @@ def test_a_single_task_is_not_interrupted_between_its_phases(tmp_path):
 def test_environments_are_reset_at_a_task_switch_and_no_episode_spans_it(tmp_path):
     tapes = dummies.Tapes(2)
     dummies.run(tmp_path, tapes, steps=21, prefill=10)
-    for tape, before in zip(tapes.train, ([], ["make", "close"]), strict=True):
-        first = [call[0] for call in tape[: len(before) + 3]]
-        assert first == [*before, "make", "reset", "step"]
+    for tape in tapes.train:
+        first = [call[0] for call in tape[:5]]
+        assert first == ["make", "close", "make", "reset", "step"]
         assert tape[-1] == ("close",)
     for episode in stored(tmp_path, 0) + stored(tmp_path, 1):
         assert episode["is_first"].tolist().index(True) == 0
@@ -309,8 +310,8 @@ def test_threads_change_nothing(tmp_path):
         dummies.run(tmp_path / strategy, tapes, envs=2, envs_parallel=strategy)
         results[strategy] = [dummies.count(tape, "make") for tape in tapes.train]
         assert [len(dummies.steps(tape)) for tape in tapes.train] == [40, 40]
-        assert [dummies.count(tape, "close") for tape in tapes.train] == [2, 3]
-    assert results == {"none": [2, 3], "thread": [2, 3]}
+        assert [dummies.count(tape, "close") for tape in tapes.train] == [3, 3]
+    assert results == {"none": [3, 3], "thread": [3, 3]}
     dummies.assert_same_end(tmp_path / "none", tmp_path / "thread")
 
 
@@ -326,18 +327,44 @@ def test_no_environment_at_all_is_refused(tmp_path):
         dummies.run(tmp_path, dummies.Tapes(1), envs=0)
 
 
-def test_a_task_with_other_spaces_is_refused_and_named(tmp_path):
-    class Other(dummies.Walk):
-        action_space = gymnasium.spaces.Discrete(3)
+class Other(dummies.Walk):
+    """A walk with a third action."""
 
+    action_space = gymnasium.spaces.Discrete(3)
+
+
+def test_a_task_with_other_spaces_is_named_before_anything_is_written(tmp_path):
     first, second = dummies.Tapes(1), dummies.Tapes(1, Other)
     other = second.tasks[0]._replace(name="other")
-    with pytest.raises(ValueError, match="'other'.*size=3.*the first task has.*size=2"):
-        made = tasks.TaskList([first.tasks[0], other])
-        loop.train(made, dummies.configure(tmp_path))
+    made = tasks.TaskList([first.tasks[0], other])
+    with pytest.raises(ValueError) as error:
+        loop.train(made, dummies.configure(tmp_path / "run"))
+    said = (
+        "task other has .*than the task walk0.*size=3.* here.*size=2.* there.*--tasks"
+    )
+    assert re.search(said, str(error.value), re.DOTALL)
+    assert "vector" not in str(error.value)  # the observations are the same
+    assert not (tmp_path / "run").exists()
     for tape in (*first.train, *second.train):
-        assert dummies.count(tape, "close") == dummies.count(tape, "make") == 1
-        assert not dummies.steps(tape)  # nothing was trained before it was said
+        assert tape == [("make",), ("close",)]
+
+
+def test_a_run_is_not_deleted_for_tasks_that_do_not_fit(tmp_path):
+    tapes = dummies.Tapes(1)
+    dummies.run(tmp_path, tapes)
+    before = dummies.read(tmp_path), dummies.snapshot(tmp_path)[0]
+    made = tasks.TaskList([*tapes.tasks, *dummies.Tapes(1, Other).tasks])
+    with pytest.raises(ValueError, match="has other spaces"):
+        loop.train(made, dummies.configure(tmp_path, overwrite=True))
+    assert (dummies.read(tmp_path), dummies.snapshot(tmp_path)[0]) == before
+
+
+def test_a_task_that_is_only_evaluated_must_fit_if_there_are_evaluations(tmp_path):
+    made = tasks.TaskList(dummies.Tapes(1).tasks, dummies.Tapes(1, Other).tasks)
+    with pytest.raises(ValueError, match="has other spaces"):
+        loop.train(made, dummies.configure(tmp_path / "run", eval_every=20))
+    assert not (tmp_path / "run").exists()
+    assert loop.train(made, dummies.configure(tmp_path / "run", eval_every=0))
 
 
 # Seeds.

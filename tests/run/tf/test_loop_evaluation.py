@@ -258,7 +258,7 @@ def test_too_few_steps_for_one_task_are_gone_on_with_for_it_alone(tmp_path):
 def test_tasks_of_other_spaces_are_refused(tmp_path):
     tapes = dummies.Tapes(2)
     tapes.tasks[1] = dummies.Tapes(1, dummies.Gallery).tasks[0]
-    with pytest.raises(ValueError, match="one agent needs the same spaces"):
+    with pytest.raises(ValueError, match="other spaces than the first task"):
         evaluate(tmp_path, tapes)
 
 
