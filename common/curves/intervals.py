@@ -87,8 +87,8 @@ def probability_of_improvement(
 ) -> Interval:
     """How likely a run of one method is to be better than one of another.
 
-    P(X > Y) + P(X = Y) / 2 over all pairs of a run of each, averaged over the tasks: 0.5
-    is no difference. The interval draws the runs of both methods for each task.
+    P(X > Y) + P(X = Y) / 2 over all pairs of a run of each, averaged over the tasks;
+    0.5 is no difference. The interval draws the runs of both methods for each task.
 
     Args:
       ours: [R, tasks], the scores X.
@@ -104,8 +104,8 @@ def probability_of_improvement(
     fits = ours.ndim == others.ndim == 2 and ours.size and others.size
     if not fits or ours.shape[1] != others.shape[1]:
         raise ValueError(
-            f"Scores have shapes {ours.shape} and {others.shape}; give [runs, tasks] of "
-            "both methods, on the same tasks."
+            f"Scores have shapes {ours.shape} and {others.shape}; give [runs, tasks] "
+            "of both methods, on the same tasks."
         )
     pairs = ours[:, None] - others[None]  # [R, S, tasks]
     wins = (np.sign(pairs) + 1) / 2  # 1, 0, or 0.5 where they are equal

@@ -125,11 +125,12 @@ def test_a_negative_number_is_refused_before_training(tmp_path):
     assert dummies.steps(tapes.train[0]) == []
 
 
-def test_a_task_of_other_spaces_that_is_only_evaluated_is_told_at_once(tmp_path):
+def test_an_evaluation_environment_of_other_spaces_is_told_before_training(tmp_path):
     tapes, other = dummies.Tapes(1), dummies.Tapes(1, dummies.Gallery)
+    mixed = tapes.tasks[0]._replace(make_eval=other.tasks[0].make_eval)
     config = dummies.configure(tmp_path, eval_every=20, eval_model_eps=1)
-    with pytest.raises(ValueError, match="the same spaces"):
-        loop.train(tasks_lib.TaskList(tapes.tasks, other.tasks), config)
+    with pytest.raises(ValueError, match="walk0 has other spaces"):
+        loop.train(tasks_lib.TaskList([mixed]), config)
     assert dummies.steps(tapes.train[0]) == []
     assert other.eval[0][-1] == ("close",)
 
