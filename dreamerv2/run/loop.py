@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from common import config as config_lib
 from common.compute import devices
@@ -84,13 +85,10 @@ def train(
             run.set_aside()
             print(learner.plan(config))
             if latest:
-                run.restore(state, checkpoint.load_tensors(latest))
-                _say_where(run.step, schedule, noted.names)
+                _restore(run, latest, state, schedule, noted.names)
             finished = _train(run, schedule, snapshots, stop)
             if finished:
-                result = summary.summarize(folder, noted.names, schedule, config)
-                run.write(result.metrics)
-                print(result.text)
+                _conclude(run, folder, noted.names, schedule, config)
         if config.del_exp_replay and not stop:
             rundir.delete_replays(folder)
         return finished
@@ -163,12 +161,33 @@ def _build(
     )
 
 
-def _say_where(step: int, schedule: phases.Schedule, names: Sequence[str]) -> None:
-    phase = next(schedule.remaining(step))
+def _restore(
+    run: training.Training,
+    latest: pathlib.Path,
+    state: Mapping[str, Any],
+    schedule: phases.Schedule,
+    names: Sequence[str],
+) -> None:
+    """Goes on from the newest snapshot, and says where that is."""
+    run.restore(state, checkpoint.load_tensors(latest))
+    phase = next(schedule.remaining(run.step))
     print(
-        f"Going on from step {step}, phase {phase.index + 1} of "
+        f"Going on from step {run.step}, phase {phase.index + 1} of "
         f"{len(schedule.phases)}, task {names[phase.task]}."
     )
+
+
+def _conclude(
+    run: training.Training,
+    folder: pathlib.Path,
+    names: Sequence[str],
+    schedule: phases.Schedule,
+    config: config_lib.Config,
+) -> None:
+    """Logs and prints what a finished run has come to."""
+    result = summary.summarize(folder, names, schedule, config)
+    run.write(result.metrics)
+    print(result.text)
 
 
 def _train(

@@ -1,8 +1,11 @@
 """Several replays on the same tasks: their runs, the table, and what is refused."""
 
+import re
+
 import fake_runs
 import pytest
 
+import interference
 import train_minigrid
 from common.records import files
 from dreamerv2 import comparison
@@ -94,3 +97,9 @@ def test_runs_that_were_not_evaluated_in_time_get_no_table(tmp_path):
     log.write_text("".join(f"{line}\n" for line in lines if '"step": 200' in line))
     text = comparison.conclude(tmp_path, runs, list(fake_runs.TASKS))
     assert text.startswith("Not every run was evaluated")
+
+
+def test_the_block_forgetting_sees_catch_as_vectors_and_as_images():
+    config = interference.parse_flags(["--configs=forgetting"])
+    for part in (config.encoder, config.decoder):
+        assert re.match(part.mlp_keys, "ball") and re.match(part.cnn_keys, "image")
