@@ -1,7 +1,7 @@
 """The same tasks under several replays, one run after the other: what does each keep?
 
 python interference.py --configs forgetting
-python train_minigrid.py --cl --compare fifo,reservoir,split --logdir runs --tag three
+python train_minigrid.py --cl --minlen 5 --compare fifo,split --logdir runs --tag three
 
 The run of each retention lies in a folder of its own below that of the comparison. The
 same command goes on where it was stopped.
