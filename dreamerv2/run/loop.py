@@ -60,6 +60,7 @@ def train(
         raise ValueError(f"seed is {config.seed}; it must be 0 or more.")
     if schedule is None:
         schedule = phases.of_tasks(len(tasks.trained), config)
+    phases.check_learns(schedule, config)
     noted = _note(tasks, schedule, config, script)
     build.check_tasks(tasks, config)
     snapshots = checkpoint.Checkpoints(
@@ -77,12 +78,14 @@ def train(
         print(device)
         latest = snapshots.latest()
         state = checkpoint.load_state(latest) if latest else {"step": 0}
-        if state["step"] >= schedule.total:
+        ahead = schedule.remaining(state["step"], state.get("interrupted"))
+        phase = next(ahead, None)
+        if phase is None:
             print(f"The run in {folder} is finished, at step {state['step']}.")
             return True
-        run = _build(tasks, schedule, state["step"], config, folder)
+        run = _build(tasks, schedule, phase, config, folder)
         with contextlib.closing(run):
-            run.set_aside()
+            run.set_aside(stop)
             print(learner.plan(config))
             if latest:
                 _restore(run, latest, state, schedule, noted.names)
@@ -111,13 +114,12 @@ def _note(
 def _build(
     tasks: tasks_lib.TaskList,
     schedule: phases.Schedule,
-    step: int,
+    phase: phases.Phase,
     config: config_lib.Config,
     folder: pathlib.Path,
 ) -> training.Training:
-    """Makes the parts of a run that begins, or goes on, at a step."""
+    """Makes the parts of a run that begins with a phase, or goes on in it."""
     every = [*tasks.trained, *tasks.eval_only]
-    phase = next(schedule.remaining(step))
     timer = timing.Timer()
     envs = build.make_envs(every[phase.task], config)
     agent = agent_lib.Agent(config, envs[0].obs_specs, envs[0].act_spec)
@@ -170,7 +172,7 @@ def _restore(
 ) -> None:
     """Goes on from the newest snapshot, and says where that is."""
     run.restore(state, checkpoint.load_tensors(latest))
-    phase = next(schedule.remaining(run.step))
+    phase = next(schedule.remaining(run.step, run.interrupted))
     print(
         f"Going on from step {run.step}, phase {phase.index + 1} of "
         f"{len(schedule.phases)}, task {names[phase.task]}."
@@ -200,12 +202,12 @@ def _train(
 
     If a stop is asked for, it takes a snapshot and returns before.
     """
-    for phase in schedule.remaining(run.step):
+    for phase in schedule.remaining(run.step, run.interrupted):
         run.enter(phase)
-        while run.step < phase.end:
+        while run.step < phase.end or run.interrupted is not None:
             run.collect()
             run.learn()
-            run.evaluate()
+            run.evaluate(stop)
             run.log()
             run.save(snapshots, needed=run.step >= schedule.total)
             if stop:

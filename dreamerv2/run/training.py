@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 
 from common import config as config_lib
+from common import driver as driver_lib
 from common import replay, schedules
 from common.records import logger as logger_lib
 from common.records import timing
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import checkpoint, phases, summary
+from dreamerv2.run import checkpoint, phases, stopping, summary
 from dreamerv2.run import collector as collector_lib
 from dreamerv2.run import learner as learner_lib
 from dreamerv2.run.evaluation import evaluator as evaluator_lib
@@ -90,7 +90,13 @@ class Due:
 
 
 class Training:
-    """A run: its parts, and the calls of the loop."""
+    """A run: its parts, and the calls of the loop.
+
+    Attributes:
+      interrupted: The number of the phase in which a stop has interrupted an
+        evaluation, None if there is none to be made again. The calls of the loop then
+        do nothing until it is made.
+    """
 
     def __init__(
         self,
@@ -126,6 +132,8 @@ class Training:
         self._logger, self._timer, self._config = logger, timer, config
         self._progress = timing.Progress()
         self._agent = agent
+        self._supply = learner_lib.Supply(experience, config)
+        self.interrupted: int | None = None
         self._parts: dict[str, Part] = {
             "agent": agent,
             "replay": experience,
@@ -152,32 +160,55 @@ class Training:
 
     def collect(self) -> None:
         """Takes one step in every environment of the present task."""
-        self._collector.collect()
+        if self.interrupted is None:
+            self._collector.collect()
 
     def learn(self) -> None:
-        """Updates the agent when that is due and there is something to learn from."""
-        if self.step < self._config.prefill:
+        """Updates the agent when that is due and there is something to learn from.
+
+        Raises:
+          NothingToLearnError: If that is so for too long.
+        """
+        if self.step < self._config.prefill or self.interrupted is not None:
+            return
+        collected = self._collector
+        if not self._supply(self.step, collected.phase, collected.ended):
             return
         if not self._learner.updates:
-            if not self._has_experience():
-                return
             for _ in range(self._config.pretrain):
                 self._learner.update(self.step)
         due = sum(self._due("train", step) for step in self._collector.last_steps)
         for _ in range(due * self._config.train_steps):
             self._learner.update(self.step)
 
-    def evaluate(self) -> None:
-        """Evaluates on every task when that is due, and when a phase ends."""
+    def evaluate(self, stop: stopping.StopRequest) -> None:
+        """Evaluates on every task when that is due, and when a phase ends.
+
+        A stop interrupts it; then it is as if it had not begun.
+
+        Args:
+          stop: Looked at before each step.
+        """
+        self.interrupted = None
         if not self._learner.updates or not self._config.eval_every:
             return
+        before = {"due": self._due.get_state(), "agent": self._agent.get_state()}
         due = self._due("eval", self.step)
         if not self._evaluator or not (due or self._collector.ended):
             return
         video = self._due("video", self.step)
         self._learner.wait()
+        try:
+            self._evaluate(stop.heeded_by(self._collector.evaluation_policy), video)
+        except stopping.Interrupted:
+            for name, state in before.items():
+                self._parts[name].set_state(state)
+            self.interrupted = self._collector.phase.index
+
+    def _evaluate(self, policy: driver_lib.Policy, video: bool) -> None:
+        """Evaluates a policy, and writes what that has come to."""
         with self._timer.section("evaluation"):
-            metrics = self._evaluator(self._collector.evaluation_policy, video)
+            metrics = self._evaluator(policy, video)
             metrics |= self._online(self._collector.phase, self.step, metrics)
             metrics |= self._aside()
             if video:
@@ -186,7 +217,7 @@ class Training:
 
     def log(self) -> None:
         """Writes losses, counters, speed and timers when that is due."""
-        if not self._learner.updates:
+        if not self._learner.updates or self.interrupted is not None:
             return
         ended = self._collector.ended
         if not self._due("log", self.step) and not ended:
@@ -221,6 +252,8 @@ class Training:
         Raises:
           CheckpointError: If it cannot be written.
         """
+        if self.interrupted is not None:
+            return
         due = self._due.save(self.step)
         if not self._collector.ended and not (due and self._learner.updates):
             return
@@ -245,6 +278,7 @@ class Training:
         state = {
             **self._collector.get_state(),
             "env_restarts": self._restarts,
+            "interrupted": self.interrupted,
             **{name: part.get_state() for name, part in self._parts.items()},
         }
         self._due.saved()
@@ -262,15 +296,23 @@ class Training:
         for name, part in self._parts.items():
             part.set_state(state[name])
         self._collector.set_state(state, groups.policy)
+        self.interrupted = state.get("interrupted")
         self._logger.rewind(self.step * self._config.action_repeat)
 
-    def set_aside(self) -> None:
+    def set_aside(self, stop: stopping.StopRequest) -> None:
         """Plays the episodes that the world model is judged on.
+
+        Args:
+          stop: Looked at before each step.
 
         Raises:
           ValueError: If a task has other spaces than the agent.
+          KeyboardInterrupt: At a stop; there is nothing yet to be saved.
         """
-        self._aside.play()
+        try:
+            self._aside.play(stop.heeded_by)
+        except stopping.Interrupted:
+            raise KeyboardInterrupt from None
 
     def close(self) -> None:
         """Ends environments, threads and outputs."""
@@ -284,15 +326,3 @@ class Training:
     def _restarts(self) -> int:
         """Environments that failed and were started anew, since the run began."""
         return self._collector.restarts + self._evaluator.restarts
-
-    def _has_experience(self) -> bool:
-        """Whether the replay holds an episode; warns once if all are too short."""
-        stats = self._experience.stats()
-        if not stats["loaded_episodes"] and stats["skipped_episodes"]:
-            warnings.warn(
-                f"All {stats['skipped_episodes']} episodes so far are shorter than "
-                f"replay.minlen, {self._config.replay.minlen} steps, and were not "
-                "stored: nothing is learned. Lower --minlen.",
-                stacklevel=2,
-            )
-        return bool(stats["loaded_episodes"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -34,7 +35,8 @@ class Evaluator:
     whole run, the number alone gives the seed, and every N-th goes to the same
     environment: which episodes an evaluation plays depends neither on N nor on how long
     they are. An environment that has played its own stands still. `eval_steps`, which
-    cuts episodes off, uses one environment of each task.
+    cuts episodes off, uses one environment of each task. An episode that does not end
+    is cut after `eval_limit` steps.
 
     What the policy draws at random is drawn for the whole batch: samples of the latent
     (none with `eval_state_mean`), actions and exploration without
@@ -58,7 +60,7 @@ class Evaluator:
           experience: Takes in the episodes; it is closed with the evaluator.
 
         Raises:
-          ValueError: If `eval_envs` is negative.
+          ValueError: If `eval_envs` or `eval_limit` is negative.
         """
         if config.eval_envs < 0:
             raise ValueError(
@@ -67,7 +69,8 @@ class Evaluator:
             )
         self._tasks = {k: t for k, t in enumerate(tasks) if t.make_eval is not None}
         self._trained = trained
-        self._config = config
+        self._config, self._longest = config, tasks_lib.longest(config)
+        self._cut: set[int] = set()  # tasks whose endless episodes were told of
         self._experience = experience
         if experience is not None:
             length = config.dataset.length
@@ -94,9 +97,13 @@ class Evaluator:
 
         Raises:
           ValueError: If the tasks have different spaces.
+          Exception: What the policy raises; then it was as if nothing had been played.
         """
         metrics: dict[str, Any] = {}
-        record = self._play(policy, self._config.log_keys_video if videos else ())
+        with contextlib.ExitStack() as stack:
+            if self._experience is not None:
+                stack.enter_context(self._experience.all_or_none())
+            record = self._play(policy, self._config.log_keys_video if videos else ())
         for k in self._tasks:
             for name, values in _summaries(record.episodes[k]).items():
                 metrics[f"eval_{name}_{k}"] = float(np.mean(values))
@@ -150,7 +157,7 @@ class Evaluator:
         config, envs = self._config, self._open()
         places = [Place(k, i) for k in envs for i in range(len(envs[k]))]
         driver = driver_lib.Driver(
-            [envs[k][i] for k, i in places], self._seed_of(places)
+            [envs[k][i] for k, i in places], self._seed_of(places), self._longest
         )
         record = _Record(places, shown)
         driver.on_episode(record.add_episode)
@@ -173,6 +180,10 @@ class Evaluator:
             driver.play(policy, left)
         for place, count in zip(places, driver.episodes, strict=True):
             self._played[place.task] += count
+        for place, count in zip(places, driver.cut, strict=True):
+            if count and place.task not in self._cut:
+                self._cut.add(place.task)
+                tasks_lib.warn_of_cut(self._tasks[place.task].name, self._longest)
         if self._experience is not None:
             self._experience.drop_ongoing()  # what `eval_steps` has cut off
         return record

@@ -7,7 +7,7 @@ every evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from dreamerv2.run import build
 from dreamerv2.run import tasks as tasks_lib
 
 Episode = dict[str, np.ndarray]  # [L, ...] by key, the reset included
+Heed = Callable[[driver_lib.Policy], driver_lib.Policy]
 
 
 class SetAside:
@@ -60,13 +61,17 @@ class SetAside:
         self._windows: dict[int, list[Episode]] = {}
         self._noise: dict[int, int] = {}  # seeds of the latents
 
-    def play(self) -> None:
+    def play(self, heed: Heed = lambda policy: policy) -> None:
         """Plays the episodes of every task.
+
+        Args:
+          heed: Returns the policy to act with in place of the random one, such as one
+            that also looks for a request to stop.
 
         Raises:
           ValueError: If a task has other spaces than the agent.
         """
-        episodes = {k: self._play(k) for k in self._tasks}
+        episodes = {k: self._play(k, heed) for k in self._tasks}
         lengths = [len(each["reward"]) for found in episodes.values() for each in found]
         length = min(self._config.dataset.length, max(lengths, default=1))
         self._windows = {k: cut(found, length) for k, found in episodes.items()}
@@ -85,7 +90,7 @@ class SetAside:
             for key, value in self._agent.assess(windows, self._noise[k]).items()
         }
 
-    def _play(self, k: int) -> list[Episode]:
+    def _play(self, k: int, heed: Heed) -> list[Episode]:
         """Plays the episodes of one task in an environment of its own."""
         task, config = self._tasks[k], self._config
         rng = np.random.default_rng([config.seed, tasks_lib.STREAMS["aside"], k])
@@ -104,9 +109,13 @@ class SetAside:
         env = parallel.make_parallel(task.make_eval, config.envs_parallel)
         try:
             build.check_specs(task.name, env, self._agent)
-            driver = driver_lib.Driver([env], tasks_lib.seeds(config.seed, "aside", k))
+            longest = tasks_lib.longest(config)
+            seed_of = tasks_lib.seeds(config.seed, "aside", k)
+            driver = driver_lib.Driver([env], seed_of, longest)
             driver.on_step(keep)
-            driver.play(act, [config.eval_model_eps])
+            driver.play(heed(act), [config.eval_model_eps])
+            if any(driver.cut):
+                tasks_lib.warn_of_cut(task.name, longest)
         finally:
             env.close()
         return [
