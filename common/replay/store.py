@@ -22,12 +22,13 @@ class Folder:
 
     def __init__(self, directory: pathlib.Path, *, keep_evicted: bool = False) -> None:
         """Creates the folder if need be; OSError if that is impossible."""
-        self.corrupt = 0  # files moved aside because they could not be read
+        self.corrupt = 0  # files that could not be read
         self._directory = directory
         self._keep_evicted = keep_evicted
         directory.mkdir(parents=True, exist_ok=True)
         if keep_evicted:
             (directory / EVICTED).mkdir(exist_ok=True)
+        self._bad: list[pathlib.Path] = []
         self._unwritten: dict[str, episodes.Episode] = {}
         self._warned = False
         self._error: BaseException | None = None
@@ -40,32 +41,37 @@ class Folder:
         return len(self._unwritten)
 
     def load(self) -> list[episodes.Episode]:
-        """Reads all episodes in order of their index.
+        """Reads all episodes in order of their index, and changes nothing.
 
-        What cannot be read is renamed to `*.corrupt`, with one warning for all.
+        One warning tells of what cannot be read; `mend` moves it aside.
         """
-        for left_over in self._directory.glob("*.npz.tmp"):
-            left_over.unlink()
         paths = sorted(self._directory.glob("*.npz"))
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             results = dict(zip(paths, pool.map(_try_load, paths), strict=True))
         loaded: dict[int, episodes.Episode] = {}
-        bad = []
+        bad = self._bad
         for path, result in results.items():
             if result is None or result.index in loaded:
-                os.replace(path, path.with_name(path.name + ".corrupt"))
-                bad.append(path.name)
+                bad.append(path)
             else:
                 loaded[result.index] = result
         self.corrupt += len(bad)
         if bad:
             warnings.warn(
-                f"{len(bad)} files in {self._directory} are no complete episodes and "
-                f"were renamed to *.corrupt: {', '.join(bad[:5])}"
-                f"{', ...' if len(bad) > 5 else ''}. The run goes on without them.",
+                f"{len(bad)} files in {self._directory} are no complete episodes: "
+                f"{', '.join(path.name for path in bad[:5])}"
+                f"{', ...' if len(bad) > 5 else ''}. The run goes on without them; "
+                "they are then named *.corrupt.",
                 stacklevel=2,
             )
         return [loaded[index] for index in sorted(loaded)]
+
+    def mend(self) -> None:
+        """Names what could not be read `*.corrupt` soon, and deletes what was cut off.
+
+        What is cut off is an episode's file that a killed run was writing.
+        """
+        self._submit(self._mend)
 
     def evicted_names(self) -> list[episodes.Name]:
         """What the names of the kept evicted files say."""
@@ -118,6 +124,14 @@ class Folder:
         if error is not None:
             raise error
 
+    def _mend(self) -> None:
+        for path in self._bad:
+            os.replace(path, path.with_name(path.name + ".corrupt"))
+        self._bad = []
+        for path in self._directory.glob("*.npz.tmp"):
+            if episodes.parse_name(path.name.removesuffix(".tmp")):
+                path.unlink()
+
     def _write_all(self) -> None:
         for name, episode in list(self._unwritten.items()):
             try:
@@ -161,6 +175,9 @@ class Nowhere:
     def load(self) -> list[episodes.Episode]:
         """No episodes."""
         return []
+
+    def mend(self) -> None:
+        """Does nothing."""
 
     def evicted_names(self) -> list[episodes.Name]:
         """No names."""

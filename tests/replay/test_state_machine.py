@@ -19,7 +19,8 @@ CAPACITY, MINLEN, ROWS, LENGTH = 30, 3, 2, 5
 SPACING = 1000  # between the first counts of two episodes
 
 TASKS = st.integers(0, 2)
-STEPS = st.integers(1, 20) | st.just(CAPACITY + 5)
+LONGEST = CAPACITY + 5
+STEPS = st.integers(1, 20) | st.just(LONGEST)
 ACTIONS = st.lists(  # worker, task, steps of an episode, steps now, batches drawn then
     st.tuples(st.integers(0, 2), TASKS, STEPS, st.integers(1, 60), st.integers(0, 2)),
     min_size=1,
@@ -179,6 +180,8 @@ class Machine(stateful.RuleBasedStateMachine):
     def snapshot(self):
         self.saved.append(Snapshot(self.target, self.stream, self.twin))
         del self.saved[:-2]
+        self.target.keep([each.state["replay"] for each in self.saved])
+        self.target.flush()
         opened = {e.name for e in self.target._archive.opened.values()}
         needed = opened.union(*(snapshot.needed for snapshot in self.saved))
         there = set(replays.names(self.path))
@@ -220,10 +223,11 @@ class Machine(stateful.RuleBasedStateMachine):
 
     @stateful.rule()
     def open_again(self):
-        """Without a state."""
+        """Without a state, after a newcomer: before it nothing is tidied up."""
+        self.go_on([(0, 0, MINLEN, LONGEST, 0), (0, 0, MINLEN, MINLEN + 1, 0)])
         self.target.close()
         held = {episode.name for episode in replays.held(self.target).values()}
-        needed = held.union(*(snapshot.needed for snapshot in self.saved[-1:]))
+        needed = held.union(*(snapshot.needed for snapshot in self.saved))
         assert set(replays.names(self.path)) == needed
         self.open()
         folders = [self.path, self.path / store.EVICTED]
