@@ -40,21 +40,31 @@ class Archive:
         if directory is not None:
             path = pathlib.Path(directory).expanduser()
             self._folder = store.Folder(path, keep_evicted=keep_evicted)
+        self._found: set[str] = set()  # names of the files found on opening
         self._retired: set[str] = set()  # names that left, file still there
         self._pinned: set[str] = set()  # names that saved states need
         self._begun = False  # whether files may be removed
         self._discarded: int | None = None  # index from which a state knows no episode
 
     def open(
-        self, minlen: int, specs: Mapping[str, Any] | None
+        self,
+        minlen: int,
+        specs: Mapping[str, Any] | None,
+        only: Collection[str] | None = None,
     ) -> layouts.Layout | None:
         """Reads the folder's episodes; returns what they consist of, None if none.
+
+        Args:
+          minlen: Steps that each must have.
+          specs: Expected observation.
+          only: Names of the files to read; None reads all.
 
         Raises:
           ValueError: They differ, are not as the specs say or shorter than `minlen`.
         """
+        self._found = self._folder.names()
         layout = None
-        for episode in self._folder.load():
+        for episode in self._folder.load(only):
             source = f"The file {episode.name}"
             if layout is None:
                 layout = layouts.expect(episode.layout, specs, source)
@@ -122,7 +132,7 @@ class Archive:
         The files of those go when the run goes on.
         """
         self._discarded = next_index
-        self._pinned |= {*needed} & {episode.name for episode in self.opened.values()}
+        self._pinned |= self._found.intersection(needed)
 
     def keep(self, needed: Collection[str], in_use: Collection[str]) -> None:
         """Lets the files go that only states needed which are there no more.
@@ -131,9 +141,7 @@ class Archive:
           needed: Names that the saved states need which are there.
           in_use: Names of those that batches under way need.
         """
-        self._pinned = {*needed}
-        if not self._begun:
-            self._pinned &= {episode.name for episode in self.opened.values()}
+        self._pinned = {*needed} if self._begun else self._found.intersection(needed)
         self._tidy(in_use)
 
     def flush(self) -> None:
@@ -175,8 +183,12 @@ class Archive:
         self._folder.mend()
         if self._discarded is not None:
             self._folder.discard(self._discarded)
-            self.opened = {i: e for i, e in self.opened.items() if i < self._discarded}
-        self._retired.update(e.name for i, e in self.opened.items() if i not in held)
+        for name in self._found:
+            index = episodes.parse_name(name).index
+            later = self._discarded is not None and index >= self._discarded
+            if not later and index not in held:
+                self._retired.add(name)
+        self._found.clear()
         self.opened.clear()
 
     def _tidy(self, in_use: Collection[str]) -> None:

@@ -96,7 +96,9 @@ class Replay:
         if directory is not None:
             self.open(directory)
 
-    def open(self, directory: pathlib.Path | str) -> None:
+    def open(
+        self, directory: pathlib.Path | str, state: Mapping[str, Any] | None = None
+    ) -> None:
         """Takes over the episodes of a folder, or creates it; before the first step.
 
         Nothing in it is removed or renamed until the first episode arrives, so that
@@ -104,13 +106,15 @@ class Replay:
 
         Args:
           directory: Where the files are, and are written from now on.
+          state: What `set_state` will be given: only files that it needs are read.
 
         Raises:
           ValueError: The folder holds episodes of other shapes than expected, or
             shorter than `minlen`.
         """
         self._archive = archive.Archive(directory, keep_evicted=self._keep_evicted)
-        self._layout = self._archive.open(self._cut.minlen, self._specs)
+        only = None if state is None else {*state["held"], *state["in_use"]}
+        self._layout = self._archive.open(self._cut.minlen, self._specs, only)
         opened = list(self._archive.opened.values())
         self._contents.take_over(opened, self._archive.evicted_names())
 

@@ -5,7 +5,7 @@ import os
 import pathlib
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from common.replay import episodes
 
@@ -40,12 +40,17 @@ class Folder:
         """Episodes that wait to be written, in the queue or for space on the disk."""
         return len(self._unwritten)
 
-    def load(self) -> list[episodes.Episode]:
-        """Reads all episodes in order of their index, and changes nothing.
+    def load(self, only: Collection[str] | None = None) -> list[episodes.Episode]:
+        """Reads episodes in order of their index, and changes nothing.
 
-        One warning tells of what cannot be read; `mend` moves it aside.
+        One warning tells of what cannot be read; `mend` moves it aside. Files that are
+        not named like episodes belong to somebody else.
+
+        Args:
+          only: Names of the files to read; None reads all.
         """
-        paths = sorted(self._directory.glob("*.npz"))
+        wanted = self.names() if only is None else self.names().intersection(only)
+        paths = [self._directory / name for name in sorted(wanted)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             results = dict(zip(paths, pool.map(_try_load, paths), strict=True))
         loaded: dict[int, episodes.Episode] = {}
@@ -103,9 +108,10 @@ class Folder:
         self._thread.shutdown()
 
     def names(self) -> set[str]:
-        """Names of the files that are there, once all jobs are done."""
+        """Names of the episodes' files that are there, once all jobs are done."""
         self.flush()
-        return {path.name for path in self._directory.glob("*.npz")}
+        names = (path.name for path in self._directory.glob("*.npz"))
+        return {name for name in names if episodes.parse_name(name)}
 
     def _submit(self, job: Callable[..., None], *args: object) -> None:
         self._raise()
@@ -172,7 +178,11 @@ class Nowhere:
 
     corrupt = unwritten = 0
 
-    def load(self) -> list[episodes.Episode]:
+    def names(self) -> set[str]:
+        """No names."""
+        return set()
+
+    def load(self, only: Collection[str] | None = None) -> list[episodes.Episode]:
         """No episodes."""
         return []
 

@@ -127,15 +127,16 @@ class Machine(stateful.RuleBasedStateMachine):
         self.keep_evicted = keep_evicted
         self.open()
 
-    def open(self):
+    def open(self, state=None):
         self.target = replays.make(
-            self.path,
+            None,
             *self.pair,
             **{"capacity": CAPACITY, "minlen": MINLEN, "maxlen": 10},
             ongoing=self.ongoing,
             keep_evicted=self.keep_evicted,
             cache_bytes=2000,
         )
+        self.target.open(self.path, state)
         self.stream = self.target.stream(ROWS, LENGTH, prefetch=self.prefetch)
 
     def do(self, name, *arguments):
@@ -187,13 +188,13 @@ class Machine(stateful.RuleBasedStateMachine):
         there = set(replays.names(self.path))
         assert there >= needed and (there == needed or not self.saved[1:])
 
-    @stateful.rule(closed=st.booleans(), last=st.booleans())
+    @stateful.rule(closed=st.booleans(), last=st.booleans(), known=st.booleans())
     @stateful.precondition(lambda self: self.saved)
-    def resume(self, closed, last):
-        """From the last state; from that before it if the process died."""
-        snapshot = self.saved[-1 if closed or last else 0]
+    def resume(self, closed, last, known):
+        """From any state that is there, known or not when the folder is opened."""
+        snapshot = self.saved[-1 if last else 0]
         self.target.close() if closed else self.die()
-        self.open()
+        self.open(snapshot.state["replay"] if known else None)
         if replays.held(self.target):
             self.target.stream(1, LENGTH).next()  # leaves no trace
         self.target.set_state(snapshot.state["replay"])
@@ -214,12 +215,12 @@ class Machine(stateful.RuleBasedStateMachine):
             snapshot.journal = []
         self.saved = [snapshot]
 
-    @stateful.rule(actions=ACTIONS, closed=st.booleans())
-    def resume_after_some_actions(self, actions, closed):
+    @stateful.rule(actions=ACTIONS, closed=st.booleans(), known=st.booleans())
+    def resume_after_some_actions(self, actions, closed, known):
         self.go_on(actions)
         self.snapshot()
         self.go_on(actions[::-1])
-        self.resume(closed, last=True)
+        self.resume(closed, True, known)
 
     @stateful.rule()
     def open_again(self):
