@@ -10,7 +10,6 @@ import pathlib
 import re
 from collections.abc import Iterator
 
-from common import config as config_lib
 from common.records import files
 
 # In the order in which they are deleted: what makes the folder one of ours comes last.
@@ -31,26 +30,11 @@ _NAMES = {  # of the files in a folder of ours, by its name
 }
 
 
-def has_run(folder: pathlib.Path) -> bool:
-    """Whether a folder has the configuration of a run.
+def found(folder: pathlib.Path) -> list[str]:
+    """Returns the parts of a run's folder that are there, whoever has written them.
 
-    Raises:
-      ConfigError: If its `config.yaml` cannot be read.
+    Empty folders, such as those that another disk is mounted at, are none.
     """
-    path = folder / files.CONFIG
-    if not path.exists():
-        return False
-    keys = {*config_lib.Config.read(path).flat}
-    return {"logdir", "seed", "replay.capacity"} <= keys
-
-
-def foreign(folder: pathlib.Path) -> list[str]:
-    """Returns the names that a run would use, where no run of ours has written them.
-
-    Empty folders, such as those that another disk is mounted at, are in nobody's way.
-    """
-    if has_run(folder):
-        return []
     return [name for name in ALL if any(_files(folder / name))]
 
 

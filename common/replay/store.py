@@ -48,6 +48,9 @@ class Folder:
 
         Args:
           only: Names of the files to read; None reads all.
+
+        Raises:
+          RuntimeError: One cannot be read that may be whole.
         """
         wanted = self.names() if only is None else self.names().intersection(only)
         paths = [self._directory / name for name in sorted(wanted)]
@@ -214,3 +217,8 @@ def _try_load(path: pathlib.Path) -> episodes.Episode | None:
         return episodes.load(path)
     except episodes.Unreadable:
         return None
+    except OSError as error:
+        raise RuntimeError(
+            f"The episode {path} cannot be read: {error.strerror or error}. It may be "
+            "whole: make it readable, and give the same command again."
+        ) from error

@@ -76,7 +76,7 @@ def check(
         schedule; or if the run had snapshots, and there are none.
     """
     folder = path_of(config)
-    if config.overwrite or not belongings.has_run(folder):
+    if config.overwrite or not _is_ours(folder):
         return
     if not config.resume:
         check_same(config, tasks)
@@ -229,6 +229,17 @@ def _check_writable(folder: pathlib.Path) -> None:
     probe.unlink()
 
 
+def _is_ours(folder: pathlib.Path) -> bool:
+    """Whether the folder has the configuration of a run.
+
+    Raises:
+      ConfigError: If its `config.yaml` cannot be read.
+    """
+    path = folder / files.CONFIG
+    keys = {*config_lib.Config.read(path).flat} if path.exists() else set()
+    return {"logdir", "seed", "replay.capacity"} <= keys
+
+
 def _check_ours(folder: pathlib.Path) -> None:
     """Makes sure that a run would find nothing in its way that is not of a run."""
     snapshots = folder / files.CHECKPOINTS
@@ -238,7 +249,8 @@ def _check_ours(folder: pathlib.Path) -> None:
             f"{snapshots} is {where or 'a file'}, which is no folder: nothing could be "
             "saved. Mount its disk or remove it, or choose another --logdir."
         )
-    if found := belongings.foreign(folder):
+    found = belongings.found(folder)
+    if found and not _is_ours(folder):
         raise RunDirError(
             f"The logdir {folder} holds {', '.join(found)}, but no configuration of a "
             "run: they are somebody else's, and stay as they are. Choose another "
@@ -268,11 +280,11 @@ def _check_schedule(folder: pathlib.Path, tasks: files.Tasks, frame: int) -> Non
         later = index < len(tasks.ends) and tasks.ends[index][0] == task
         if not same and not (last and later and tasks.ends[index][1] >= frame):
             raise RunDirError(
-                f"The run in {folder} has been trained up to frame {frame}, and phase "
-                f"{index + 1} of it was {there}. With other steps that phase would "
-                "end at another moment than it did, and performance and forgetting "
-                "would be read where they are not. Give only what has not begun "
-                "other steps (--unbalanced_steps), or choose another --logdir or --tag."
+                f"The run in {folder} has been trained up to frame {frame}. Its phase "
+                f"{index + 1} was {there}, and can get no other place or length any "
+                "more: performance and forgetting would be read at the wrong moment. "
+                "Give other steps only to what has not begun (--unbalanced_steps), or "
+                "choose another --logdir or --tag."
             )
         start = end
 

@@ -14,7 +14,6 @@ from common.records import belongings, files
 from dreamerv2 import settings
 from dreamerv2.run import rundir
 
-
 STEP = f"{files.CHECKPOINTS}/step-000000000009"
 LEFT = (  # what a run leaves, by what it is
     (files.CHECKPOINTS, [f"{STEP}/{n}" for n in ("state.json", "tensors.index")]),
