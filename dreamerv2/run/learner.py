@@ -228,26 +228,29 @@ class Supply:
         self._before: Mapping[str, int] = {}  # the counters then
         self._watches = True  # whether the phase may still turn out to bring nothing
 
-    def __call__(self, step: int, phase: phases.Phase, ended: bool) -> bool:
+    def __call__(
+        self, step: int, phase: phases.Phase, *, ended: bool, begun: bool
+    ) -> bool:
         """Returns whether there is something to learn from after the prefill.
 
         Args:
           step: Of the run.
           phase: The phase under way.
           ended: Whether its steps are done.
+          begun: Whether something has been learned before.
 
         Raises:
-          NothingToLearnError: If there is nothing, and will not be: the phase ends, or
+          NothingToLearnError: If there never was anything, and the phase ends or
             neither the prefill nor `PATIENCE` steps have brought an episode.
         """
         if phase != self._phase:
             self._phase, self._since = phase, step
             self._before, self._watches = self._experience.stats(), True
         if self._experience.is_empty:
-            reason = self._reason({})
-            if ended or step >= self._patience:
+            if not begun and (ended or step >= self._patience):
                 raise NothingToLearnError(
-                    f"There is nothing to learn from after {step:,} steps: {reason}"
+                    f"There is nothing to learn from after {step:,} steps: "
+                    f"{self._reason({})}"
                 )
             return False
         if self._watches and step - self._since >= self._patience:

@@ -7,7 +7,7 @@ every evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,10 @@ from common import config as config_lib
 from common import driver as driver_lib
 from common.envs.workers import parallel
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import build
+from dreamerv2.run import build, stopping
 from dreamerv2.run import tasks as tasks_lib
 
 Episode = dict[str, np.ndarray]  # [L, ...] by key, the reset included
-Heed = Callable[[driver_lib.Policy], driver_lib.Policy]
 
 
 class SetAside:
@@ -61,17 +60,21 @@ class SetAside:
         self._windows: dict[int, list[Episode]] = {}
         self._noise: dict[int, int] = {}  # seeds of the latents
 
-    def play(self, heed: Heed = lambda policy: policy) -> None:
+    def play(self, stop: stopping.StopRequest | None = None) -> None:
         """Plays the episodes of every task.
 
         Args:
-          heed: Returns the policy to act with in place of the random one, such as one
-            that also looks for a request to stop.
+          stop: Looked at before each step, if given.
 
         Raises:
           ValueError: If a task has other spaces than the agent.
+          KeyboardInterrupt: At a stop; there is nothing yet to be saved.
         """
-        episodes = {k: self._play(k, heed) for k in self._tasks}
+        try:
+            stop = stopping.StopRequest() if stop is None else stop
+            episodes = {k: self._play(k, stop) for k in self._tasks}
+        except stopping.Interrupted:
+            raise KeyboardInterrupt from None
         lengths = [len(each["reward"]) for found in episodes.values() for each in found]
         length = min(self._config.dataset.length, max(lengths, default=1))
         self._windows = {k: cut(found, length) for k, found in episodes.items()}
@@ -90,7 +93,7 @@ class SetAside:
             for key, value in self._agent.assess(windows, self._noise[k]).items()
         }
 
-    def _play(self, k: int, heed: Heed) -> list[Episode]:
+    def _play(self, k: int, stop: stopping.StopRequest) -> list[Episode]:
         """Plays the episodes of one task in an environment of its own."""
         task, config = self._tasks[k], self._config
         rng = np.random.default_rng([config.seed, tasks_lib.STREAMS["aside"], k])
@@ -113,7 +116,7 @@ class SetAside:
             seed_of = tasks_lib.seeds(config.seed, "aside", k)
             driver = driver_lib.Driver([env], seed_of, longest)
             driver.on_step(keep)
-            driver.play(heed(act), [config.eval_model_eps])
+            driver.play(stop.heeded_by(act), [config.eval_model_eps])
             if any(driver.cut):
                 tasks_lib.warn_of_cut(task.name, longest)
         finally:
