@@ -16,7 +16,7 @@ import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from common.config import coerce
+from common.config import coerce, faults
 
 T = TypeVar("T")
 
@@ -124,12 +124,25 @@ def _hint(name: str, known: Iterable[str]) -> str:
 def _import(key: str, name: str) -> types.ModuleType:
     try:
         return find_module(name)
-    except Exception as error:  # whatever a user's module raises while it is imported
+    except (Exception, SystemExit) as error:  # whatever a user's module raises
         raise coerce.ConfigError(
             f"{key} names the module {name!r}, which cannot be imported "
-            f"({type(error).__name__}: {error}). Give a module that Python finds from "
-            "here, such as one on PYTHONPATH, or the path of a file that ends in .py."
+            f"({type(error).__name__}: {error}). {_way_out(name, error)}"
         ) from error
+
+
+def _way_out(name: str, error: BaseException) -> str:
+    """What to do about a module that cannot be imported."""
+    if isinstance(error, ImportError) and (
+        lacks := faults.missing_package(error, name)
+    ):
+        return f"It needs the package {lacks}, which is not installed: use pip."
+    if faults.find(error):
+        return "Mend it, or have it do less when it is imported."
+    return (
+        "Give a module that Python finds from here, such as one on PYTHONPATH, or the "
+        "path of a file that ends in .py."
+    )
 
 
 def _import_file(path: pathlib.Path) -> types.ModuleType:

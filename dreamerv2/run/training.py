@@ -251,11 +251,9 @@ class Training:
                     f"No snapshot of step {self.step} could be written: {error} Free "
                     "some space; older snapshots stay."
                 ) from error
-            own = {
-                **self._collector.get_state(),
-                "env_restarts": self._restarts,
-                "interrupted": self.interrupted,
-            }
+            own = {**self._collector.get_state(), "env_restarts": self._restarts}
+            if self.interrupted is not None:
+                own["interrupted"] = self.interrupted
             snapshots.save(self.step, tensors, own | parts)
             self._note_saved()
             self._keep(snapshots)

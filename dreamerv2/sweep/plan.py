@@ -94,7 +94,13 @@ def _load(script: pathlib.Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"sweep_of_{script.stem}", script)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # whatever a user's script raises
+        raise form_lib.SweepError(
+            f"The script {script} cannot be imported ({type(error).__name__}: {error})."
+            ' What it runs belongs below `if __name__ == "__main__":`.'
+        ) from error
     for name in ("parse_flags", "make_tasks"):
         if not hasattr(module, name):
             raise form_lib.SweepError(
