@@ -82,6 +82,16 @@ class Environments:
             build.check_specs(self._tasks[task].name, env, spaces)
         self.driver = self._make_driver()
 
+    def kept(self, task: int) -> dict[str, Any]:
+        """Returns what the first environment of a task keeps; empty if never trained.
+
+        Of the task under way it is as of now, of others as when they were left.
+        """
+        if task == self._task:
+            return getattr(self._envs[0], "get_state", dict)()
+        waiting = self._waiting.get(str(task))
+        return waiting["envs"][0]["env"] if waiting else {}
+
     def get_state(self) -> dict[str, Any]:
         """Returns what a snapshot needs besides tensors, fit for JSON."""
         now = {str(self._task): self.driver.get_state()}
@@ -186,6 +196,10 @@ class Collector:
             # An episode belongs to one phase; what is under way ends with it.
             self._environments.driver.reset()
             self._experience.drop_ongoing()
+
+    def kept(self, task: int) -> dict[str, Any]:
+        """Returns what training environments of a task keep over episodes."""
+        return self._environments.kept(task)
 
     def evaluation_policy(
         self, obs: Mapping[str, np.ndarray], state: Any

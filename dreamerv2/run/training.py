@@ -174,7 +174,7 @@ class Training:
     def _evaluate(self, policy: driver_lib.Policy, video: bool) -> None:
         """Evaluates a policy, and writes what that has come to."""
         with self._timer.section("evaluation"):
-            metrics = self._evaluator(policy, video)
+            metrics = self._evaluator(policy, video, self._collector.kept)
             metrics |= self._online(self._collector.phase, self.step, metrics)
             metrics |= self._aside()
             if video:

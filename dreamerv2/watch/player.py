@@ -89,6 +89,8 @@ class Player:
         """
         with contextlib.closing((task.make_eval or task.make)()) as env:
             agent = self._agent_for(task.name, env)
+            if number in self.snapshot.wrappers:
+                env.set_state(self.snapshot.wrappers[number])
             agent.set_state({"policy": 0})
             seed_of = tasks_lib.seeds(self.config.seed, "eval", number)
             longest = tasks_lib.longest(self.config)

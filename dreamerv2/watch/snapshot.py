@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from common import config as config_lib
 from common.config import plugins
+from common.envs import statistics
 from common.records import files
 from dreamerv2 import settings
 from dreamerv2.run import checkpoint
@@ -30,6 +31,7 @@ class Snapshot(NamedTuple):
     task_names: tuple[str, ...]  # empty if the run did not note them
     step: int
     tensors: dict[str, np.ndarray]
+    wrappers: dict[int, dict[str, Any]] = {}  # what those of a task keep, by its number
 
 
 def load(logdir: str | os.PathLike, step: int | str = NEWEST) -> Snapshot:
@@ -51,7 +53,18 @@ def load(logdir: str | os.PathLike, step: int | str = NEWEST) -> Snapshot:
     plugins.load(config.get("plugins", ()))
     noted = files.read_tasks(folder)
     path, state, tensors = _read_snapshot(folder, config, step)
-    return Snapshot(path, config, noted.script, noted.names, state["step"], tensors)
+    kept = _wrappers(state)
+    noted = noted.script, noted.names
+    return Snapshot(path, config, *noted, state["step"], tensors, kept)
+
+
+def _wrappers(state: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """What the wrappers of the training environments kept, by task."""
+    found = {
+        int(task): statistics.only(driver["envs"][0]["env"])
+        for task, driver in state["drivers"].items()
+    }
+    return {task: kept for task, kept in found.items() if kept}
 
 
 def _read_config(folder: pathlib.Path) -> config_lib.Config:

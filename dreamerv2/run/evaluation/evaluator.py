@@ -14,11 +14,14 @@ import numpy as np
 from common import config as config_lib
 from common import driver as driver_lib
 from common import replay
-from common.envs import base
+from common.envs import base, statistics
 from common.envs.workers import parallel
 from dreamerv2.algorithm import world_model
 from dreamerv2.run import build
 from dreamerv2.run import tasks as tasks_lib
+
+# A task to the state of an environment that it is trained in, empty if there is none.
+Kept = Callable[[int], Mapping[str, Any]]
 
 
 class Place(NamedTuple):
@@ -37,7 +40,8 @@ class Evaluator:
     environment: which episodes an evaluation plays depends neither on N nor on how long
     they are. An environment that has played its own stands still. `eval_steps`, which
     cuts episodes off, uses one environment of each task. An episode that does not end
-    is cut after `eval_limit` steps.
+    is cut after `eval_limit` steps. What wrappers keep over episodes, such as means for
+    a normalisation, is at the beginning of an evaluation that of the training.
 
     What the policy draws at random is drawn for the whole batch: samples of the latent
     (none with `eval_state_mean`), actions and exploration without
@@ -77,19 +81,24 @@ class Evaluator:
             length = config.dataset.length
             self._shown = experience.stream(world_model.VIDEOS, length)
         self._envs: dict[int, list[base.Env]] = {}
+        self._fresh: dict[int, dict[str, Any]] = {}  # what wrappers keep at first
         self._played = dict.fromkeys(self._tasks, 0)  # in earlier evaluations
 
     def __bool__(self) -> bool:
         return bool(self._tasks)
 
     def __call__(
-        self, policy: driver_lib.Policy, videos: bool = False
+        self,
+        policy: driver_lib.Policy,
+        videos: bool = False,
+        kept: Kept = lambda task: {},
     ) -> dict[str, Any]:
         """Evaluates a policy.
 
         Args:
           policy: Function of observations [N, ...] and a state to actions and state.
           videos: Whether to record the first episode of each task.
+          kept: What wrappers keep is taken from it.
 
         Returns:
           `eval_return_{k}`, `eval_length_{k}`, `eval_success_{k}` (for tasks that tell
@@ -104,6 +113,7 @@ class Evaluator:
         with contextlib.ExitStack() as stack:
             if self._experience is not None:
                 stack.enter_context(self._experience.all_or_none())
+            self._take_over(kept)
             record = self._play(policy, self._config.log_keys_video if videos else ())
         for k in self._tasks:
             for name, values in _summaries(record.episodes[k]).items():
@@ -211,6 +221,15 @@ class Evaluator:
             self._experience.drop_ongoing()  # what `eval_steps` has cut off
         return record
 
+    def _take_over(self, kept: Kept) -> None:
+        """Puts wrappers where those of the training are, or where they began."""
+        for k, envs in self._open().items():
+            fresh = self._fresh[k]
+            trained = statistics.only(kept(k)) if fresh else {}
+            state = trained if statistics.fits(trained, fresh) else fresh
+            for env in envs if state else ():
+                env.set_state(state)
+
     def _open(self) -> dict[int, list[base.Env]]:
         """Returns the environments of every task; makes them the first time."""
         config = self._config
@@ -223,6 +242,8 @@ class Evaluator:
                 )
                 (first, *_), *_ = self._envs.values()
                 build.check_specs(task.name, envs[-1], first)
+                state = getattr(envs[-1], "get_state", dict)()
+                self._fresh.setdefault(k, statistics.only(state))
         return self._envs
 
     def _seed_of(self, places: Sequence[Place]) -> Callable[[int, int], int]:
