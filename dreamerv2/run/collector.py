@@ -152,6 +152,7 @@ class Collector:
         """
         self.step, self.phase, self.task = 0, phase, phase.task
         self._agent, self._experience = agent, experience
+        self._logged: tuple[int, dict[str, Any]] = (0, {})
         self._logger, self._timer, self._config = logger, timer, config
         self._explores = schedules.Until(config.expl_until)
         self._environments = Environments(
@@ -167,6 +168,12 @@ class Collector:
     def ended(self) -> bool:
         """Whether the steps of the phase are done."""
         return self.step >= self.phase.end
+
+    @property
+    def last_episode(self) -> dict[str, Any]:
+        """What was logged of an episode that ended with this very step, or nothing."""
+        step, metrics = self._logged
+        return metrics if step == self.step else {}
 
     @property
     def last_steps(self) -> range:
@@ -230,6 +237,7 @@ class Collector:
         It hears again of the episodes under way, which no snapshot of it holds.
         """
         self.step, self.task = state["step"], state["task"]
+        self._logged = self.step, state.get("episode", {})
         self._environments.set_state(state)
         self._environments.driver.policy_state = checkpoint.policy_state(tensors)
 
@@ -272,4 +280,5 @@ class Collector:
             **self._experience.stats(),
         }
         step = self.step + worker + 1
+        self._logged = step, metrics
         self._logger.write(step * self._config.action_repeat, metrics)

@@ -254,6 +254,7 @@ class Training:
             own = {**self._collector.get_state(), "env_restarts": self._restarts}
             if self.interrupted is not None:
                 own["interrupted"] = self.interrupted
+                own["episode"] = self._collector.last_episode
             snapshots.save(self.step, tensors, own | parts)
             self._note_saved()
             self._keep(snapshots)
@@ -299,10 +300,15 @@ class Training:
         """
         self._folder = folder
         self._logger.connect(outputs)
-        if self._is_saved:
-            self._logger.rewind(self.step * self._config.action_repeat)
-        else:
+        frames = self.step * self._config.action_repeat
+        if not self._is_saved:
             self._open(folder, {})
+        elif self.interrupted is None:
+            self._logger.rewind(frames)
+        else:  # what was logged of this very step may be of before or after it
+            self._logger.rewind(frames - 1)
+            if self._collector.last_episode:
+                self.write(self._collector.last_episode)
 
     def set_aside(self, stop: stopping.StopRequest) -> None:
         """Plays the episodes that the world model is judged on; see `SetAside.play`."""

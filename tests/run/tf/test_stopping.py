@@ -86,6 +86,23 @@ def test_stopped_in_an_evaluation_a_run_makes_it_again(tmp_path, envs, moment, c
     dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
 
 
+@pytest.mark.parametrize("moment", [3, 30, 60])
+def test_one_that_dies_after_the_evaluation_made_again_has_no_line_twice(
+    tmp_path, moment
+):
+    settings = {"eval_every": 8, "eval_eps": 3}  # an episode ends there, too
+    dummies.run(tmp_path / "whole", dummies.Tapes(2), **settings)
+    tapes = signal_at_evaluation_step(signal.SIGTERM, moment)
+    dummies.run(tmp_path / "dead", tapes, **settings)
+    assert dummies.snapshot(tmp_path / "dead")[0]["interrupted"] == 0
+    dying = dummies.Tapes(2)
+    dying.options[0] = {"fails_at": 2}
+    with pytest.raises(KeyError, match="the power has failed"):
+        dummies.run(tmp_path / "dead", dying, **settings)
+    dummies.run(tmp_path / "dead", dummies.Tapes(2), **settings)
+    dummies.assert_same_end(tmp_path / "whole", tmp_path / "dead")
+
+
 def test_a_run_whose_last_evaluation_was_interrupted_is_not_finished(tmp_path):
     settings = {"eval_every": 1000, "eval_eps": 3}
     whole = dummies.Tapes(2)
