@@ -115,6 +115,28 @@ def reference(name: str) -> str:
     return _FILES.get(name, name)
 
 
+def from_anywhere(name: str, known: Iterable[str] = ()) -> str:
+    """Returns how a program in any folder finds a module that this one has.
+
+    Args:
+      name: The module, `__main__` or the name of the main script's file too, or a path.
+      known: Modules that every program finds by name.
+
+    Returns:
+      The path of its file; the name itself if it is known, or has no file.
+    """
+    if not name or name in known or name.endswith(".py"):
+        return absolute(name)
+    main, module = sys.modules.get("__main__"), sys.modules.get(name)
+    if (
+        module is None
+        and pathlib.Path(getattr(main, "__file__", None) or "").stem == name
+    ):
+        module = main
+    file = getattr(module, "__file__", None) or ""
+    return str(pathlib.Path(file).resolve()) if file.endswith(".py") else name
+
+
 def _hint(name: str, known: Iterable[str]) -> str:
     """A sentence that names the nearest known name, if one is near."""
     near = coerce.nearest(name, known, limit=1)

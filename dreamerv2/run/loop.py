@@ -12,8 +12,10 @@ from collections.abc import Sequence
 
 from common import config as config_lib
 from common.compute import devices
+from common.config import plugins
 from common.records import files, timing
 from common.records import logger as logger_lib
+from dreamerv2 import settings
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import (
     build,
@@ -44,8 +46,8 @@ def train(
         further ones to evaluate on.
       config: The run's configuration; its logdir holds everything that is written.
       schedule: Which task is trained when; by default `phases.of_tasks`.
-      script: The module whose `make_tasks(config)` makes these tasks, so that the run
-        can be watched later; empty if there is none.
+      script: The module whose `make_tasks(config)` makes these tasks, such as
+        `__name__` in a script, so that the run can be watched; empty if there is none.
 
     Returns:
       Whether the run is finished; False if a stop was asked for.
@@ -110,7 +112,7 @@ def _note(
 ) -> files.Tasks:
     """Returns what the folder notes of a run's tasks."""
     return files.Tasks(
-        script=script,
+        script=plugins.from_anywhere(script, settings.SCRIPTS),
         names=tuple(task.name for task in (*tasks.trained, *tasks.eval_only)),
         ends=tuple(schedule.logged_ends(config.envs, config.action_repeat)),
     )

@@ -5,6 +5,7 @@ python -m dreamerv2.watch --logdir ~/logdir/quickstart --eval 20
 """
 
 import json
+import pathlib
 
 from common import config as config_lib
 from common.config import plugins
@@ -63,6 +64,8 @@ def main(argv: list[str] | None = None) -> None:
 def _all_tasks(snapshot, script: str) -> list:
     """All tasks of a run, made by the script that trained it."""
     script = script or snapshot.script
+    if script.endswith(".py") and not pathlib.Path(script).expanduser().is_file():
+        script = pathlib.Path(script).stem  # the run was trained in another place
     if not script and snapshot.task_names:
         raise ValueError(
             "This run was given its environments by a Python program, and only that "
