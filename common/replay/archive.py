@@ -60,19 +60,24 @@ class Archive:
           only: Names of the files to read; None reads all.
 
         Raises:
-          ValueError: They differ, are not as the specs say or shorter than `minlen`.
+          ValueError: They differ, are not as the specs say or shorter than `minlen`;
+            or they do not fit into memory.
         """
         self._found = self._folder.names()
         layout = None
-        for episode in self._folder.load(only):
-            source = f"The file {episode.name}"
+
+        def check(name: str, found: layouts.Layout) -> None:
+            """Keeps what does not fit from being decompressed."""
+            nonlocal layout
             if layout is None:
-                layout = layouts.expect(episode.layout, specs, source)
-            layout = layouts.share(episode.layout, layout, source)
+                layout = layouts.expect(found, specs, f"The file {name}")
+            layouts.share(found, layout, f"The file {name}")
+
+        for episode in self._folder.load(only, check):
             if episode.steps < minlen:
                 raise ValueError(
-                    f"{source} has fewer steps than replay.minlen, {minlen}; lower it "
-                    "or choose another folder."
+                    f"The file {episode.name} has fewer steps than replay.minlen, "
+                    f"{minlen}; lower it or choose another folder."
                 )
             shared = dataclasses.replace(episode, layout=layout)
             self.opened[episode.index] = shared
