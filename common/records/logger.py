@@ -81,11 +81,15 @@ class Logger:
     that cannot even be made is left out, see `make_own`.
     """
 
-    def __init__(self, outputs: Sequence[Output]) -> None:
+    def __init__(self, outputs: Sequence[Output] = ()) -> None:
         """Takes the outputs; `close` closes them."""
         self._outputs = list(outputs)
         self._failed: dict[int, int] = {}  # step by output
         self._step = 0  # of the newest record
+
+    def connect(self, outputs: Sequence[Output]) -> None:
+        """Takes further outputs, which get what is written from now on."""
+        self._outputs += outputs
 
     def write(self, step: int, metrics: Mapping[str, Any], prefix: str = "") -> None:
         """Writes one record at once.

@@ -7,6 +7,7 @@ reading a part decodes only the chunks it touches.
 
 import contextlib
 import dataclasses
+import errno
 import io
 import math
 import os
@@ -228,7 +229,7 @@ def load(
 
     Raises:
       Unreadable: The file is truncated, foreign, or disagrees with its name.
-      PermissionError: It may not be read.
+      OSError: It cannot be read, which says nothing about the content.
       UnfitError: As `check` raises it, or it holds more than the memory does.
     """
     name = parse_name(path.name)
@@ -241,9 +242,11 @@ def load(
             if check:
                 check(layout)
             content = {key: member.read() for key, member in members.items()}
-    except (PermissionError, layouts.UnfitError):  # nothing is wrong with it
+    except layouts.UnfitError:  # it is whole
         raise
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # EINVAL: a damaged file sends the reader to a place before its start
         raise Unreadable(f"{path.name}: {error}") from error
     extras = {
         key.removeprefix(layouts.EXTRA): content.pop(key)

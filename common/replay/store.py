@@ -61,6 +61,7 @@ class Folder:
             and may refuse it; it gets another only when the first was read.
 
         Raises:
+          RuntimeError: One cannot be read that may be whole.
           UnfitError: As `check` raises it, or the memory does not hold a file.
         """
         wanted = self.names() if only is None else self.names().intersection(only)
@@ -265,6 +266,11 @@ def _load_all(
             return episodes.load(path, functools.partial(check, path.name))
         except episodes.Unreadable:
             return None
+        except OSError as error:
+            raise RuntimeError(
+                f"The episode {path} cannot be read: {error.strerror or error}. It may "
+                "be whole: make it readable, and give the same command again."
+            ) from error
 
     results: list[episodes.Episode | None] = []
     while len(results) < len(paths) and not any(results):
