@@ -7,6 +7,8 @@ import io
 import os
 import pathlib
 
+from common.records import files
+
 MOST_BYTES = 2**26  # of the pieces that wait
 
 
@@ -36,7 +38,8 @@ class Appender:
         self._waiting: collections.deque[bytes] = collections.deque()
         self._file: io.FileIO | None = None
         self._size = 0  # bytes of whole pieces
-        self._identities: tuple[object, object] = (None, None)  # of file and folder
+        self._is_cut = False  # whether a part of a piece may follow them
+        self._identities: tuple[files.Identity | None, ...] = ()  # of file and folder
 
     @property
     def waiting(self) -> int:
@@ -68,10 +71,13 @@ class Appender:
         while self._waiting:
             rest = self._waiting[0]
             try:
-                os.truncate(self._path, self._size)  # of a part that failed before
+                if self._is_cut:
+                    os.truncate(self._path, self._size)
+                    self._is_cut = False
                 while rest:  # a full disk takes a part before it refuses
                     rest = rest[self._file.write(rest) :]
             except OSError as error:
+                self._is_cut = True
                 with contextlib.suppress(OSError):
                     os.truncate(self._path, self._size)
                 raise OSError(error.errno, error.strerror, str(self._path)) from error
@@ -88,7 +94,7 @@ class Appender:
         self._path.parent.mkdir(exist_ok=True)
         self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
         self._size = os.fstat(self._file.fileno()).st_size
-        self._identities = _identity(self._path), _identity(self._path.parent)
+        self._identities = files.identity(self._path), files.identity(self._path.parent)
         if self._head and not self._size:
             self._waiting.appendleft(self._head)
 
@@ -113,17 +119,8 @@ class Appender:
             self.open()
             return
         file, folder = self._identities
-        if _identity(self._path.parent) != folder:
+        if files.identity(self._path.parent) != folder:
             where = str(self._path.parent)
             raise FileNotFoundError(errno.ENOENT, "Removed or renamed", where)
-        if _identity(self._path) != file:
+        if files.identity(self._path) != file:
             self.open()
-
-
-def _identity(path: pathlib.Path) -> tuple[int, int] | None:
-    """What tells a file or folder from another one of its name; None: nothing there."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -204,6 +204,22 @@ def make_record(step: int, metrics: Mapping[str, Any], prefix: str = "") -> Reco
     return record
 
 
+def drawable(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns metrics without the pictures that cannot be shown; a warning says why.
+
+    What else is no metric stays, see `Logger.write`.
+    """
+    kept = dict(metrics)
+    for name, value in metrics.items():
+        if np.ndim(value) in (3, 4):
+            try:
+                make_record(0, {name: value})
+            except ValueError as error:
+                _LOG.warning("It is left out: %s", error)
+                del kept[name]
+    return kept
+
+
 def _picture(name: str, value: np.ndarray) -> np.ndarray:
     """uint8 pixels of a picture [..., C]."""
     if value.shape[-1] not in (1, 3) or not value.size:

@@ -12,6 +12,25 @@ class UnwrittenError(RuntimeError):
     """A state names episodes that are not on the disk."""
 
 
+def tidy(
+    directory: pathlib.Path, needed: Collection[str], *, keep_evicted: bool
+) -> None:
+    """Removes the files of episodes that nothing needs, if there is such a folder.
+
+    Args:
+      directory: The folder of the episode files.
+      needed: Names that saved states need.
+      keep_evicted: Whether they are kept aside instead.
+    """
+    if not directory.is_dir():
+        return
+    folder = store.Folder(directory, keep_evicted=keep_evicted)
+    for name in sorted(folder.names().difference(needed)):
+        folder.remove(name)
+    folder.mend()
+    folder.close()
+
+
 class Archive:
     """The files of the held episodes, and of those that something still needs.
 
