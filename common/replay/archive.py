@@ -146,7 +146,8 @@ class Archive:
         if self._folder.unwritten:
             raise UnwrittenError(
                 f"{self._folder.unwritten} episodes of the replay could not be written "
-                "yet, and a snapshot without them would not go on."
+                f"yet ({self._folder.problem}), and a snapshot without them would not "
+                "go on."
             )
         self._pinned |= {*held, *in_use}
 

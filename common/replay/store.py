@@ -27,6 +27,7 @@ class Folder:
     def __init__(self, directory: pathlib.Path, *, keep_evicted: bool = False) -> None:
         """Creates the folder if need be; OSError if that is impossible."""
         self.corrupt = 0  # files that could not be read
+        self.problem = ""  # why the oldest episode cannot be written that waits
         self._directory = directory
         self._keep_evicted = keep_evicted
         directory.mkdir(parents=True, exist_ok=True)
@@ -34,7 +35,6 @@ class Folder:
             (directory / EVICTED).mkdir(exist_ok=True)
         self._bad: list[pathlib.Path] = []
         self._unwritten: dict[str, episodes.Episode] = {}
-        self._warned = False  # of episodes that cannot be written
         self._warned_of_left = False  # of files that cannot be removed
         self._error: BaseException | None = None
         self._free = threading.BoundedSemaphore(QUEUE)
@@ -162,10 +162,12 @@ class Folder:
             try:
                 episodes.save(episode, self._directory)
             except OSError as error:
-                self._warn(f"Episode {name} could not be written: {error}. It stays")
+                if not self.problem:
+                    self._warn(name, error)
+                self.problem = str(error)
                 return
             self._unwritten.pop(name, None)
-        self._warned = False
+        self.problem = ""
 
     def _remove(self, name: str) -> None:
         self._unwritten.pop(name, None)
@@ -201,20 +203,20 @@ class Folder:
                     stacklevel=2,
                 )
 
-    def _warn(self, problem: str) -> None:
-        if not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"{problem} in memory and is tried again; the run goes on. Is the "
-                f"disk of {self._directory} full?",
-                stacklevel=2,
-            )
+    def _warn(self, name: str, error: OSError) -> None:
+        warnings.warn(
+            f"Episode {name} could not be written: {error}. It stays in memory and is "
+            f"tried again; the run goes on. Make room in {self._directory}, or make it "
+            "writable.",
+            stacklevel=2,
+        )
 
 
 class Nowhere:
     """In place of a folder: nothing was there, nothing is written."""
 
     corrupt = unwritten = 0
+    problem = ""
 
     def names(self) -> set[str]:
         """No names."""

@@ -221,7 +221,7 @@ class Training:
             except replay.UnwrittenError as error:
                 raise checkpoint.CheckpointError(
                     f"No snapshot of step {self.step} could be written: {error} Free "
-                    "some space; older snapshots stay."
+                    "some space or make the folder writable; older snapshots stay."
                 ) from error
             own = {**self._collector.get_state(), "env_restarts": self._restarts}
             snapshots.save(self.step, tensors, own | parts)
