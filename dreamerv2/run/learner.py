@@ -147,11 +147,19 @@ class Learner:
         """
         self.wait()
         empty = self._experience.is_empty  # what was under way has ended with a phase
-        videos = {} if empty else self._agent.report(self._shown.next())
+        videos = {} if empty else self._report(self._shown.next())
         if evaluated is not None:
-            report = self._agent.report(evaluated)
+            report = self._report(evaluated)
             videos |= {f"eval_{key}": video for key, video in report.items()}
         return videos
+
+    def _report(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """The agent's videos; no picture ends a run."""
+        try:
+            return self._agent.report(batch)
+        except Exception as error:  # whatever there is to stumble over in drawing
+            _LOG.warning("No videos are made: %s: %s", type(error).__name__, error)
+            return {}
 
     def tensors(self) -> dict[str, tf.Tensor]:
         """Returns the carried state by name; empty before the first update."""

@@ -13,13 +13,13 @@ part and the collector's own keys beside them, and is restored in this order:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from common import config as config_lib
-from common import driver as driver_lib
 from common import replay
 from common.records import files, timing
 from common.records import logger as logger_lib
@@ -58,7 +58,7 @@ class Training:
 
     Attributes:
       interrupted: Number of the phase in which a stop has interrupted an evaluation,
-        None if none has: until it is made again the loop's other calls do nothing.
+        which is to be made again; None if none has.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Training:
         self._agent = agent
         self._supply = learner_lib.Supply(experience, config)
         self._folder: pathlib.Path | None = None  # as soon as it may be written
+        self._identity: files.Identity | None = None  # of that folder
         self._is_saved = False  # whether a snapshot of the run is there
         self.interrupted: int | None = None
         self._parts: dict[str, Part] = {
@@ -125,16 +126,11 @@ class Training:
 
     def collect(self) -> None:
         """Takes one step in every environment of the present task."""
-        if self.interrupted is None:
-            self._collector.collect()
+        self._collector.collect()
 
     def learn(self) -> None:
-        """Updates the agent when that is due and there is something to learn from.
-
-        Raises:
-          NothingToLearnError: If that is so for too long.
-        """
-        if self.step < self._config.prefill or self.interrupted is not None:
+        """Updates the agent when that is due and there is something to learn from."""
+        if self.step < self._config.prefill:
             return
         phase, ended = self._collector.phase, self._collector.ended
         begun = self._learner.updates > 0
@@ -150,10 +146,7 @@ class Training:
     def evaluate(self, stop: stopping.StopRequest) -> None:
         """Evaluates on every task when that is due, and when a phase ends.
 
-        A stop interrupts it; then it is as if it had not begun.
-
-        Args:
-          stop: Looked at before each step.
+        A stop interrupts it before the next step; then it is as if it had not begun.
         """
         self.interrupted = None
         if not self._learner.updates or not self._config.eval_every:
@@ -164,26 +157,23 @@ class Training:
             return
         video = self._due("video", self.step)
         self._learner.wait()
+        policy = stop.heeded_by(self._collector.evaluation_policy)
         try:
-            self._evaluate(stop.heeded_by(self._collector.evaluation_policy), video)
+            with self._timer.section("evaluation"):
+                metrics = self._evaluator(policy, video, self._collector.kept)
+                metrics |= self._online(self._collector.phase, self.step, metrics)
+                metrics |= self._aside()
+                if video:
+                    metrics |= self._learner.videos(self._evaluator.sample())
+            self.write(metrics)
         except stopping.Interrupted:
             for name, state in before.items():
                 self._parts[name].set_state(state)
             self.interrupted = self._collector.phase.index
 
-    def _evaluate(self, policy: driver_lib.Policy, video: bool) -> None:
-        """Evaluates a policy, and writes what that has come to."""
-        with self._timer.section("evaluation"):
-            metrics = self._evaluator(policy, video, self._collector.kept)
-            metrics |= self._online(self._collector.phase, self.step, metrics)
-            metrics |= self._aside()
-            if video:
-                metrics |= self._learner.videos(self._evaluator.sample())
-        self.write(metrics)
-
     def log(self) -> None:
         """Writes losses, counters, speed and timers when that is due."""
-        if not self._learner.updates or self.interrupted is not None:
+        if not self._learner.updates:
             return
         ended = self._collector.ended
         if not self._due("log", self.step) and not ended:
@@ -204,8 +194,9 @@ class Training:
         )
 
     def write(self, metrics: Mapping[str, Any]) -> None:
-        """Logs metrics at the present step."""
-        self._logger.write(self.step * self._config.action_repeat, metrics)
+        """Logs metrics at the present step, without pictures that cannot be shown."""
+        shown = logger_lib.drawable(metrics)
+        self._logger.write(self.step * self._config.action_repeat, shown)
 
     def save(self, snapshots: checkpoint.Checkpoints, needed: bool) -> None:
         """Writes a snapshot when that is due, and when a phase ends.
@@ -219,8 +210,6 @@ class Training:
         Raises:
           CheckpointError: If it cannot be written.
         """
-        if self.interrupted is not None:
-            return
         due = self._due.save(self.step)
         if not self._collector.ended and not (due and self._learner.updates):
             return
@@ -232,11 +221,13 @@ class Training:
             _LOG.warning("%s", error)
 
     def write_snapshot(self, snapshots: checkpoint.Checkpoints) -> None:
-        """Writes a snapshot of the present step.
+        """Writes a snapshot of the present step, after what was logged before it.
 
         Raises:
           CheckpointError: If it cannot be written.
         """
+        self._check_folder()
+        self._logger.flush()
         tensors = {
             **self._agent.named_state(),
             **self._learner.tensors(),
@@ -249,12 +240,12 @@ class Training:
             except replay.UnwrittenError as error:
                 raise checkpoint.CheckpointError(
                     f"No snapshot of step {self.step} could be written: {error} Free "
-                    "some space; older snapshots stay."
+                    "some space or make the folder writable; older snapshots stay."
                 ) from error
             own = {**self._collector.get_state(), "env_restarts": self._restarts}
             if self.interrupted is not None:
-                own["interrupted"] = self.interrupted
-                own["episode"] = self._collector.last_episode
+                episode = self._collector.last_episode
+                own |= {"interrupted": self.interrupted, "episode": episode}
             snapshots.save(self.step, tensors, own | parts)
             self._note_saved()
             self._keep(snapshots)
@@ -292,13 +283,9 @@ class Training:
         self._is_saved = True
 
     def begin(self, folder: pathlib.Path, outputs: Sequence[logger_lib.Output]) -> None:
-        """Begins to write: into the folder's replays and to the outputs.
-
-        Args:
-          folder: The run's folder.
-          outputs: Where metrics go to; they are closed with the run.
-        """
+        """Begins to write: into the run's folder and to outputs, closed with the run."""
         self._folder = folder
+        self._identity = files.identity(folder)
         self._logger.connect(outputs)
         frames = self.step * self._config.action_repeat
         if not self._is_saved:
@@ -316,11 +303,12 @@ class Training:
 
     def close(self) -> None:
         """Ends environments, threads and outputs."""
-        self._learner.close()
-        self._collector.close()
-        self._evaluator.close()
-        self._experience.close()
-        self._logger.close()
+        with contextlib.ExitStack() as parts:  # each, whatever another one raises
+            parts.callback(self._logger.close)
+            parts.callback(self._experience.close)
+            parts.callback(self._evaluator.close)
+            parts.callback(self._collector.close)
+            parts.callback(self._learner.close)
 
     @property
     def _restarts(self) -> int:
@@ -338,6 +326,16 @@ class Training:
         for name, part in self._parts.items():
             if hasattr(part, "keep"):
                 part.keep([state[name] for state in states if name in state])
+
+    def _check_folder(self) -> None:
+        """Makes sure that the folder is still there, for nobody misses a new one."""
+        if self._folder is None or files.identity(self._folder) == self._identity:
+            return
+        raise checkpoint.CheckpointError(
+            f"The logdir {self._folder} was removed or renamed while the run was under "
+            f"way, and step {self.step} is not saved. What it held is whole where it "
+            "is now: put it back, and the run or the same command goes on."
+        )
 
     def _note_saved(self) -> None:
         """Notes once that there is a snapshot, so that it is missed if it is lost."""
