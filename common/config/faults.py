@@ -75,6 +75,14 @@ def missing_package(error: ImportError, module: str) -> str:
     return "" if itself else name
 
 
+def is_ours(name: str) -> bool:
+    """Whether a file of this name is one of ours."""
+    path = pathlib.Path(name)
+    return path.is_relative_to(_ROOT) and path.relative_to(_ROOT).parts[:1] in [
+        (part,) for part in OURS
+    ]
+
+
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -90,7 +98,7 @@ def _tell(error: BaseException) -> str:
         return ""
     whole = traceback.TracebackException.from_exception(error)
     frames = list(whole.stack)
-    ours = [index for index, frame in enumerate(frames) if _is_ours(frame.filename)]
+    ours = [index for index, frame in enumerate(frames) if is_ours(frame.filename)]
     frames = frames[ours[-1] + 1 if ours else 0 :]
     users = [i for i, frame in enumerate(frames) if _is_users(frame.filename)]
     spelled = isinstance(error, SyntaxError) and _is_users(error.filename or "<>")
@@ -100,15 +108,8 @@ def _tell(error: BaseException) -> str:
     return "".join([_HEAD, *shown.format(), *whole.format_exception_only()])
 
 
-def _is_ours(name: str) -> bool:
-    path = pathlib.Path(name)
-    return path.is_relative_to(_ROOT) and path.relative_to(_ROOT).parts[:1] in [
-        (part,) for part in OURS
-    ]
-
-
 def _is_users(name: str) -> bool:
     """Whether a file is neither ours nor of a library."""
     path = pathlib.Path(name)
     library = path.is_relative_to(_STANDARD) or any(p in path.parts for p in _LIBRARIES)
-    return not (name.startswith("<") or library or _is_ours(name))
+    return not (name.startswith("<") or library or is_ours(name))

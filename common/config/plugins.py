@@ -139,6 +139,7 @@ def problem(error: BaseException) -> str:
         f", in {step.f_code.co_filename}, line {line}"
         for step, line in traceback.walk_tb(error.__traceback__)
         if not step.f_code.co_filename.startswith("<")  # importlib's own
+        and not faults.is_ours(step.f_code.co_filename)
     ]
     place = steps[-1] if steps else ""
     return f"{type(error).__name__}: {error}{place}"

@@ -283,7 +283,7 @@ class Training:
         self._is_saved = True
 
     def begin(self, folder: pathlib.Path, outputs: Sequence[logger_lib.Output]) -> None:
-        """Begins to write: into the run's folder and to outputs, closed with the run."""
+        """Begins to write: into the run's folder, and to outputs that it closes."""
         self._folder = folder
         self._identity = files.identity(folder)
         self._logger.connect(outputs)
