@@ -18,8 +18,9 @@ from common.envs import base, checks, gym_adapter, wrappers
 from dreamerv2 import settings
 from dreamerv2.run import loop, phases
 from dreamerv2.run import tasks as tasks_lib
-from dreamerv2.watch import player, show
-from dreamerv2.watch import snapshot as snapshot_lib
+from dreamerv2.trained import evaluation, player
+from dreamerv2.trained import snapshot as snapshot_lib
+from dreamerv2.watch import show
 
 Config = config_lib.Config
 ConfigError = coerce.ConfigError
@@ -95,7 +96,7 @@ def watch(
     policy: str = "run",
     seed: int | None = None,
     **options: Any,
-) -> list[show.Result]:
+) -> list[evaluation.Result]:
     """Plays a trained agent, in a video or without one.
 
     Args:
@@ -129,7 +130,7 @@ def watch(
     tasks = dict(enumerate(_as_task(name, e, None, config) for name, e in pairs))
     actor = player.Player(snapshot, policy, seed)
     if not out:
-        return show.evaluate(actor, tasks, episodes)
+        return evaluation.evaluate(actor, tasks, episodes)
     return show.record(actor, tasks, episodes, out, **options)
 
 

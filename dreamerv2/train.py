@@ -20,8 +20,9 @@ if __name__ == "__main__":
 
 from common import config as config_lib
 from common.config import coerce
-from dreamerv2 import cli, comparison, settings
+from dreamerv2 import cli, settings
 from dreamerv2.run import tasks
+from dreamerv2.sweep import comparison
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from common import config as config_lib
-from common import replay, schedules
+from common import replay, schedules, specs
 from common.records import logger as logger_lib
 from common.records import timing
 from dreamerv2.algorithm import agent as agent_lib
@@ -126,6 +126,7 @@ class Training:
         self._logger, self._timer, self._config = logger, timer, config
         self._progress = timing.Progress()
         self._agent = agent
+        self._spaces = specs.Spaces(agent.obs_specs, agent.act_spec)
         self._parts: dict[str, Part] = {
             "agent": agent,
             "replay": experience,
@@ -245,6 +246,7 @@ class Training:
         state = {
             **self._collector.get_state(),
             "env_restarts": self._restarts,
+            "spaces": self._spaces.to_state(),
             **{name: part.get_state() for name, part in self._parts.items()},
         }
         self._due.saved()
