@@ -52,12 +52,7 @@ class Player:
           ValueError: If the policy is unknown, or the agent has no such behaviour.
         """
         config = snapshot.config
-        if policy not in POLICIES:
-            raise ValueError(
-                f"Unknown policy {policy!r}; choose from {', '.join(POLICIES)}."
-            )
-        if policy == "explore":
-            check_explores(config)
+        check_policy(policy, config)
         self.agent: agent_lib.Agent | None = None
         self.snapshot, self.policy = snapshot, policy
         self.config = weights.config_of(snapshot, seed)
@@ -108,22 +103,28 @@ class Player:
         return self.agent
 
 
-def check_explores(config: config_lib.Config) -> None:
-    """Raises ValueError unless the run had an exploration behaviour."""
-    if config.expl_behavior == "greedy":
+def check_policy(policy: str, config: config_lib.Config) -> None:
+    """Raises ValueError if a policy is unknown, or a run has no such behaviour."""
+    if policy not in POLICIES:
+        raise ValueError(
+            f"Unknown policy {policy!r}; choose from {', '.join(POLICIES)}."
+        )
+    if policy == "explore" and config.expl_behavior == "greedy":
         raise ValueError(
             "policy explore needs a run with an exploration behaviour, but its "
             "expl_behavior is greedy; choose mode or sample."
         )
 
 
-def policy_options(policy: str, config: config_lib.Config, step: int) -> dict[str, Any]:
-    """What the agent's policy is called with."""
+def policy_options(
+    policy: str, config: config_lib.Config, step: int, rows: int = 1
+) -> dict[str, Any]:
+    """Returns what `Agent.policy` is called with, besides observations and state."""
     evaluate, exploring = policy == "mode", policy == "explore"
     if policy == "run":
         evaluate = config.sep_exp_eval_policies
         exploring = schedules.Until(config.expl_until)(step)
-    return {"evaluate": evaluate, "exploring": np.array([exploring])}
+    return {"evaluate": evaluate, "exploring": np.full(rows, exploring)}
 
 
 def _episode(

@@ -24,9 +24,7 @@ from dreamerv2.run import checkpoint
 _LOG = logging.getLogger(__name__)
 
 NEWEST = "newest"
-SHIPPED = {
-    "quickstart": pathlib.Path(__file__).resolve().parent / "quickstart",
-}
+SHIPPED = {"quickstart": pathlib.Path(__file__).resolve().parent / "quickstart"}
 
 
 class Snapshot(NamedTuple):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from common import specs
 from common.config import plugins
+from common.envs import base
 from dreamerv2 import settings
+from dreamerv2.run import build
 from dreamerv2.run import tasks as tasks_lib
 from dreamerv2.trained import snapshot as snapshot_lib
 
@@ -23,15 +27,27 @@ def choose(tasks: Sequence[tasks_lib.Task], chosen: Iterable[Any]) -> Tasks:
     Raises:
       ValueError: If there is no such task.
     """
-    known = {str(number): number for number in range(len(tasks))}
-    known.update({task.name: number for number, task in enumerate(tasks)})
-    numbers = []
+    found = numbers([task.name for task in tasks], chosen)
+    return {k: tasks[k] for k in found or range(len(tasks))}
+
+
+def numbers(names: Sequence[str], chosen: Iterable[Any]) -> list[int]:
+    """Returns the numbers of tasks, each once.
+
+    Args:
+      names: Of all tasks of the run.
+      chosen: Numbers or names.
+
+    Raises:
+      ValueError: If there is no such task.
+    """
+    known = {str(number): number for number in range(len(names))}
+    known.update({name: number for number, name in enumerate(names)})
     for word in map(str, chosen):
         if word not in known:
-            names = ", ".join(f"{k} {task.name}" for k, task in enumerate(tasks))
-            raise ValueError(f"There is no task {word!r} in this run; it has {names}.")
-        numbers.append(known[word])
-    return {k: tasks[k] for k in dict.fromkeys(numbers or range(len(tasks)))}
+            listed = ", ".join(f"{k} {name}" for k, name in enumerate(names))
+            raise ValueError(f"There is no task {word!r} in this run; it has {listed}.")
+    return list(dict.fromkeys(known[str(word)] for word in chosen))
 
 
 def of_run(snapshot: snapshot_lib.Snapshot, script: str = "") -> list[tasks_lib.Task]:
@@ -64,3 +80,35 @@ def of_run(snapshot: snapshot_lib.Snapshot, script: str = "") -> list[tasks_lib.
             f"makes {', '.join(names)}; give another --script."
         )
     return tasks
+
+
+def find_spaces(
+    snapshot: snapshot_lib.Snapshot, given: Callable[[], base.Env] | None = None
+) -> specs.Spaces:
+    """Returns what an agent observes and does.
+
+    Args:
+      snapshot: The agent, of any version.
+      given: Makes an environment of it, whose form of writing counts; if None the
+        snapshot knows, or the script of the run makes one.
+
+    Raises:
+      ValueError: If the environment does not fit, or none can be made.
+    """
+    if snapshot.spaces is not None and given is None:
+        return snapshot.spaces
+    if given is None and not snapshot.script:
+        raise ValueError(
+            f"The snapshot {snapshot.path} is of a version that did not note its "
+            "spaces, and no script makes its tasks: give its environment, "
+            "dv2.load(logdir, env=env)."
+        )
+    with contextlib.closing((given or _first(snapshot))()) as env:
+        if snapshot.spaces is not None:
+            build.check_specs("given", env, snapshot.spaces, "the run")
+        return specs.Spaces(env.obs_specs, env.act_spec)
+
+
+def _first(snapshot: snapshot_lib.Snapshot) -> Callable[[], base.Env]:
+    task, *_ = of_run(snapshot)
+    return task.make_eval or task.make

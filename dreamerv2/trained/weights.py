@@ -54,3 +54,8 @@ def build(
     }
     checkpoint.assign(variables, acting)
     return agent
+
+
+def spaces_of(agent: agent_lib.Agent) -> specs.Spaces:
+    """Returns what an agent observes and does."""
+    return specs.Spaces(agent.obs_specs, agent.act_spec)
