@@ -30,7 +30,7 @@ PLACES = {
     "scripts": (1.0, 12.0, "train_minigrid, ..."),
     "dreamerv2.api": (4.9, 11.5, "train from Python"),
     "dreamerv2.sweep": (9.4, 11.6, "many runs"),
-    "dreamerv2.watch": (2.6, 10.85, "look at an agent"),
+    "dreamerv2.watch": (3.2, 10.85, "look at an agent"),
     "dreamerv2.trained": (2.3, 9.95, "an agent at hand"),
     "dreamerv2.verify": (5.4, 10.2, "reference numbers"),
     "dreamerv2.report": (8.4, 10.2, "tables, figures"),
@@ -53,6 +53,7 @@ PLACES = {
 # Where an arrow bends, so that it goes around boxes.
 BENDS = {
     ("scripts", "dreamerv2.cli"): [(-0.5, 11.0)],
+    ("scripts", "dreamerv2.trained"): [(0.9, 10.8)],
     ("scripts", "dreamerv2.sweep"): [(2.8, 12.3), (8.4, 12.3)],
     ("dreamerv2.settings", "common.config"): [(1.1, 6.6)],
     ("dreamerv2.cli", "common.compute"): [(0.4, 7.3)],

@@ -264,6 +264,8 @@ class Training:
         for name, part in self._parts.items():
             part.set_state(state[name])
         self._collector.set_state(state, groups.policy)
+        if "spaces" in state:  # of the first task, whichever is under way
+            self._spaces = specs.Spaces.from_state(state["spaces"])
         self._logger.rewind(self.step * self._config.action_repeat)
 
     def set_aside(self) -> None:

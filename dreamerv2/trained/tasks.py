@@ -64,7 +64,8 @@ def of_run(snapshot: snapshot_lib.Snapshot, script: str = "") -> list[tasks_lib.
     if not script and snapshot.task_names:
         raise ValueError(
             "This run was given its environments by a Python program, and only that "
-            "can make them: import dreamerv2.api as dv2; dv2.watch(env, logdir)."
+            "can make them: import dreamerv2.api as dv2; dv2.watch(env, logdir), or "
+            "dv2.evaluate(logdir, env)."
         )
     if not script:
         raise ValueError(
