@@ -210,6 +210,13 @@ def snapshot(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, np.ndarray
     return checkpoint.load_state(path), checkpoint.load_tensors(path)
 
 
+def needed(folder: pathlib.Path) -> set[str]:
+    """Names of the episodes that the snapshots of a run need to go on from."""
+    states = checkpoint.Checkpoints(folder / "checkpoints").states()
+    replays = [state["replay"] for state in states]
+    return {n for each in replays for n in (*each["held"], *each["in_use"])}
+
+
 def timeless(folder: pathlib.Path) -> list[dict[str, Any]]:
     """The lines of metrics.jsonl without what depends on the clock."""
     clocks = ("time_", "fps", "unwritten")

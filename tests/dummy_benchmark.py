@@ -40,9 +40,11 @@ def main() -> None:
 
 
 def train(config: config_lib.Config, total: int) -> None:
-    folder = rundir.path_of(config)
-    with rundir.locked(folder), stopping.StopRequest() as stop:
-        rundir.prepare(config)
+    with rundir.opened(config) as folder, stopping.StopRequest() as stop:
+        latest = checkpoint.Checkpoints(folder / files.CHECKPOINTS).latest()
+        reached = checkpoint.step_of(latest) if latest else None
+        rundir.check(config, files.Tasks(), reached)
+        rundir.begin(config, files.Tasks(), is_saved=latest is not None)
         state = restore(folder)
         while state["step"] < total:
             time.sleep(float(os.environ.get("DUMMY_PAUSE", 0)))

@@ -96,11 +96,10 @@ def write(
         {"cl": len(tasks) > 1, "tasks": list(tasks), "eval_every": 10},
         {"eval_eps": 5, **{k.replace("__", "."): v for k, v in settings.items()}},
     )
-    place = rundir.prepare(config)
     schedule = phases.Schedule([steps] * len(tasks), config.num_task_repeats)
     ends = schedule.logged_ends(config.envs, config.action_repeat)
     noted = files.Tasks("train_minigrid", (*tasks, *extra), tuple(ends))
-    files.write_tasks(place, noted)
+    place = rundir.begin(config, noted, is_saved=False)
     lines = []
     for frame in range(10, (ends[-1][1] if until is None else until) + 1, 10):
         (task, end) = next(pair for pair in ends if frame <= pair[1])

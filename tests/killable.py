@@ -1,37 +1,66 @@
-"""A small run that kills itself at a chosen moment, for tests/run/tf/test_killed.py.
+"""A small run in which something fails at a chosen moment, for tests/run/tf/test_killed.py.
 
-    python tests/killable.py FOLDER MOMENT RETENTION SAMPLING
+    python tests/killable.py FOLDER MOMENT RETENTION SAMPLING FAULT
 
 Moments are counted at the beginning and the end of everything that a power cut should
-not hurt: collecting, updating, writing an episode, saving, evaluating, switching tasks.
-At moment number MOMENT the process kills itself with SIGKILL; with 0 it lives, and
-prints how many there were.
+not hurt: starting, collecting, updating, reading and writing, saving, evaluating,
+switching tasks. What happens at moment number MOMENT tells FAULT:
+
+    kill       the process kills itself with SIGKILL
+    full       the disk is full from there on: every write fails
+    error      the call fails, once: a disk that does not answer, an environment
+    interrupt  Ctrl-C, and once more at the next moment
+
+With 0 nothing happens. At the end it prints how many moments there were.
 """
 
+import errno
 import os
 import pathlib
+import shutil
 import signal
 import sys
 
 import dummies
 
 from common import driver
+from common.config import files as config_files
 from common.envs.suites import catch
+from common.records import outputs
 from common.replay import episodes
-from dreamerv2.run import checkpoint, learner, training
+from dreamerv2.run import build, checkpoint, learner, rundir, training
 from dreamerv2.run.evaluation import evaluator
 
-PLACES = (
+STEPS = (
     (driver.Driver, "step"),
     (learner.Learner, "update"),
-    (episodes, "save"),
-    (checkpoint, "_write_tensors"),
-    (checkpoint, "_flush"),
-    (os, "replace"),
     (evaluator.Evaluator, "__call__"),
     (training.Training, "enter"),
     (training.Training, "restore"),
+    (build, "make_envs"),
+    (build, "check_tasks"),
+    (rundir, "begin"),
 )
+READS = (
+    (episodes, "load"),
+    (checkpoint, "_checksum"),
+    (checkpoint, "load_state"),
+    (checkpoint, "load_tensors"),
+    (os, "replace"),
+    (pathlib.Path, "unlink"),
+    (shutil, "rmtree"),
+)
+WRITES = (
+    (episodes, "save"),
+    (checkpoint, "_write_tensors"),
+    (checkpoint, "_flush"),
+    (config_files, "dump"),
+    (outputs.JSONLOutput, "_flush"),
+    (pathlib.Path, "write_text"),
+    (pathlib.Path, "write_bytes"),
+    (pathlib.Path, "mkdir"),
+)
+FAULTS = ("kill", "full", "error", "interrupt")
 SETTINGS = {
     "checkpoint_every": 9,
     "eval_every": 15,
@@ -46,25 +75,34 @@ SETTINGS = {
 
 
 class Moments:
-    """Counts moments, and dies at one of them."""
+    """Counts moments, and lets something fail at one of them."""
 
-    def __init__(self, last: int):
+    def __init__(self, chosen: int, fault: str):
         self.count = 0
-        self._last = last
+        self._chosen, self._fault = chosen, fault
 
-    def tick(self) -> None:
+    def tick(self, kind: str) -> None:
         self.count += 1
-        if self.count == self._last:
+        late = self.count - self._chosen if self._chosen else -1
+        if late == 0 and self._fault == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if late >= 0 and self._fault == "full" and kind == "write":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if late == 0 and self._fault == "error":
+            if kind == "step":
+                raise RuntimeError("the power has failed")
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if late in (0, 1) and self._fault == "interrupt":
+            raise KeyboardInterrupt
 
-    def watch(self, owner: object, name: str) -> None:
+    def watch(self, owner: object, name: str, kind: str) -> None:
         """Counts the beginnings and ends of a function's calls."""
         function = getattr(owner, name)
 
         def watched(*args, **kwargs):
-            self.tick()
+            self.tick(kind)
             result = function(*args, **kwargs)
-            self.tick()
+            self.tick(kind)
             return result
 
         setattr(owner, name, watched)
@@ -80,10 +118,11 @@ class Board(catch.Board):
 WORLDS = {"coverage": dummies.Gallery, "split": Board}  # by retention, else Walk
 
 
-def main(folder: str, moment: str, retention: str, sampling: str) -> None:
-    moments = Moments(int(moment))
-    for owner, name in PLACES:
-        moments.watch(owner, name)
+def main(folder: str, moment: str, retention: str, sampling: str, fault: str) -> None:
+    moments = Moments(int(moment), fault)
+    for places, kind in ((STEPS, "step"), (READS, "read"), (WRITES, "write")):
+        for owner, name in places:
+            moments.watch(owner, name, kind)
     dummies.run(
         pathlib.Path(folder),
         dummies.Tapes(2, WORLDS.get(retention, dummies.Walk)),

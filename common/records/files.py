@@ -10,6 +10,7 @@ from typing import NamedTuple
 METRICS = "metrics.jsonl"
 CONFIG = "config.yaml"
 TASKS = "tasks.json"
+RUN = "run.json"
 REPLAY = "train_replay"
 EVAL_REPLAY = "eval_replay"
 CHECKPOINTS = "checkpoints"
@@ -52,8 +53,32 @@ def write_tasks(folder: pathlib.Path, tasks: Tasks) -> None:
     Raises:
       OSError: If the folder cannot be written.
     """
-    path = folder / TASKS
-    partial = path.with_name(f"{TASKS}.{os.getpid()}.partial")
     noted = {"script": tasks.script, "tasks": tasks.names, "ends": tasks.ends}
-    partial.write_text(json.dumps(noted) + "\n")
-    os.replace(partial, path)
+    _write(folder / TASKS, noted)
+
+
+def read_saved(folder: pathlib.Path) -> bool | None:
+    """Returns whether the run has ever saved a snapshot; None if that is unknown."""
+    try:
+        return bool(json.loads((folder / RUN).read_text())["saved"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_saved(folder: pathlib.Path, saved: bool) -> None:
+    """Notes in `run.json` whether the run has ever saved a snapshot.
+
+    Raises:
+      OSError: If the folder cannot be written.
+    """
+    _write(folder / RUN, {"saved": saved})
+
+
+def _write(path: pathlib.Path, content: object) -> None:
+    """Writes a JSON file, all or nothing."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(json.dumps(content) + "\n")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

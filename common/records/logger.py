@@ -76,10 +76,14 @@ class Logger:
     One that cannot even be made is left out, see `make_own`.
     """
 
-    def __init__(self, outputs: Sequence[Output]) -> None:
+    def __init__(self, outputs: Sequence[Output] = ()) -> None:
         """Takes the outputs; `close` closes them."""
         self._outputs = list(outputs)
         self._failed: set[int] = set()
+
+    def connect(self, outputs: Sequence[Output]) -> None:
+        """Takes further outputs, which get what is written from now on."""
+        self._outputs += outputs
 
     def write(self, step: int, metrics: Mapping[str, Any], prefix: str = "") -> None:
         """Writes one record at once.

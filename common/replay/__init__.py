@@ -8,6 +8,7 @@ count; `archive` has `store` write its file, and keeps it as long as it is neede
 `layouts` has what a transition consists of, `footprint` predicts how large all becomes.
 """
 
+from common.replay.archive import UnwrittenError
 from common.replay.buffer import Replay
 
-__all__ = ["Replay"]
+__all__ = ["Replay", "UnwrittenError"]

@@ -1,6 +1,5 @@
 """Which episode files are needed, from the folder's opening to its end."""
 
-import collections
 import dataclasses
 import pathlib
 from collections.abc import Collection, Iterable, Mapping
@@ -8,16 +7,19 @@ from typing import Any
 
 from common.replay import episodes, layouts, store
 
-STATES = 2  # saved states whose files stay, see Archive.save
+
+class UnwrittenError(RuntimeError):
+    """A state names episodes that are not on the disk."""
 
 
 class Archive:
     """The files of the held episodes, and of those that something still needs.
 
     A file is removed when its episode was retired and nothing needs it any more: no
-    batch row under way, and none of the last `STATES` saved states. So a run goes on
-    exactly from its newest snapshot, or from the one before it if the process died
-    while the newest was being written.
+    batch row under way, and no saved state that is still there. Opening a folder
+    removes and renames nothing; that waits until the run goes on, with its first
+    episode, when it is certain from which state. So a run goes on exactly from any
+    snapshot that is there, whatever failed before.
 
     Attributes:
       opened: Episodes found when the folder was opened, by index, until the run goes
@@ -38,19 +40,31 @@ class Archive:
         if directory is not None:
             path = pathlib.Path(directory).expanduser()
             self._folder = store.Folder(path, keep_evicted=keep_evicted)
+        self._found: set[str] = set()  # names of the files found on opening
         self._retired: set[str] = set()  # names that left, file still there
-        self._pinned: collections.deque[frozenset[str]] = collections.deque()
+        self._pinned: set[str] = set()  # names that saved states need
+        self._begun = False  # whether files may be removed
+        self._discarded: int | None = None  # index from which a state knows no episode
 
     def open(
-        self, minlen: int, specs: Mapping[str, Any] | None
+        self,
+        minlen: int,
+        specs: Mapping[str, Any] | None,
+        only: Collection[str] | None = None,
     ) -> layouts.Layout | None:
         """Reads the folder's episodes; returns what they consist of, None if none.
+
+        Args:
+          minlen: Steps that each must have.
+          specs: Expected observation.
+          only: Names of the files to read; None reads all.
 
         Raises:
           ValueError: They differ, are not as the specs say or shorter than `minlen`.
         """
+        self._found = self._folder.names()
         layout = None
-        for episode in self._folder.load():
+        for episode in self._folder.load(only):
             source = f"The file {episode.name}"
             if layout is None:
                 layout = layouts.expect(episode.layout, specs, source)
@@ -90,7 +104,7 @@ class Archive:
           held: Indices of the episodes held now.
           in_use: Names of those that batches under way need.
         """
-        self._settle(held)
+        self._begin(held)
         self._retired.update(gone.name for gone in left if gone is not episode)
         self._tidy(in_use)  # before writing: it may make room
         if episode.index in held or self._keep_evicted:
@@ -99,33 +113,43 @@ class Archive:
             self._folder.remove(episode.name)
 
     def save(self, held: Collection[str], in_use: Collection[str]) -> None:
-        """Keeps what a state needs that is being saved; lets the one before last go."""
+        """Keeps what a state needs that is being saved.
+
+        Raises:
+          UnwrittenError: If a part of it is not on the disk.
+        """
         self._folder.flush()
-        self._pin({*held, *in_use})
-        self._tidy(in_use)
+        if self._folder.unwritten:
+            raise UnwrittenError(
+                f"{self._folder.unwritten} episodes of the replay could not be written "
+                "yet, and a snapshot without them would not go on."
+            )
+        self._pinned |= {*held, *in_use}
 
     def restore(self, needed: Collection[str], next_index: int) -> None:
-        """Keeps what a restored state needs, and deletes what arrived after it."""
-        found = {episode.name for episode in self.opened.values()}
-        self._pin(found.intersection(needed))
-        for index in [index for index in self.opened if index >= next_index]:
-            del self.opened[index]
-        self._folder.discard(next_index)
-        self._folder.flush()
+        """Keeps what a restored state needs, and forgets what arrived after it.
+
+        The files of those go when the run goes on.
+        """
+        self._discarded = next_index
+        self._pinned |= self._found.intersection(needed)
+
+    def keep(self, needed: Collection[str], in_use: Collection[str]) -> None:
+        """Lets the files go that only states needed which are there no more.
+
+        Args:
+          needed: Names that the saved states need which are there.
+          in_use: Names of those that batches under way need.
+        """
+        self._pinned = {*needed} if self._begun else self._found.intersection(needed)
+        self._tidy(in_use)
 
     def flush(self) -> None:
         """Waits until all files are written."""
         self._folder.flush()
 
-    def close(self, held: Collection[int]) -> None:
-        """Removes what neither the held episodes nor the newest state need, and ends.
-
-        Args:
-          held: Indices of the episodes held.
-        """
-        self._settle(held)
-        while len(self._pinned) > 1:
-            self._pinned.popleft()
+    def close(self) -> None:
+        """Removes what neither the held episodes nor a saved state needs, and ends."""
         self._tidy(())
         self._folder.close()
 
@@ -142,29 +166,34 @@ class Archive:
         if isinstance(self._folder, store.Nowhere):
             return
         there, unwritten = self._folder.names(), self._folder.unwritten
-        opened = {episode.name for episode in self.opened.values()}
-        needed = {*held, *in_use}.union(*self._pinned)
+        needed = {*held, *in_use, *self._pinned}
         missing = needed - there
         assert len(missing) <= unwritten, f"needed but not on the disk: {missing}"
-        spare = there - needed - opened - self._retired
+        spare = there - needed - self._retired if self._begun else ()
         assert not spare, f"on the disk without need: {sorted(spare)}"
 
-    def _settle(self, held: Collection[int]) -> None:
+    def _begin(self, held: Collection[int]) -> None:
         """Lets the files go that were found on opening but are not held.
 
         Not before the run goes on, for a state that is restored may hold them.
         """
-        self._retired.update(e.name for i, e in self.opened.items() if i not in held)
+        if self._begun:
+            return
+        self._begun = True
+        self._folder.mend()
+        if self._discarded is not None:
+            self._folder.discard(self._discarded)
+        for name in self._found:
+            index = episodes.parse_name(name).index
+            later = self._discarded is not None and index >= self._discarded
+            if not later and index not in held:
+                self._retired.add(name)
+        self._found.clear()
         self.opened.clear()
-
-    def _pin(self, names: Collection[str]) -> None:
-        self._pinned.append(frozenset(names))
-        while len(self._pinned) > STATES:
-            self._pinned.popleft()
 
     def _tidy(self, in_use: Collection[str]) -> None:
         """Removes the retired files that are neither in use nor pinned."""
-        free = self._retired.difference(in_use, *self._pinned)
+        free = self._retired.difference(in_use, self._pinned)
         self._retired -= free
         for name in sorted(free):
             self._folder.remove(name)

@@ -11,7 +11,7 @@ least `minlen`. Each idea has its own module: `ongoing` (what is under way), `co
 import functools
 import pathlib
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -50,10 +50,11 @@ class Replay:
         cache_bytes: int = 64_000_000,
         specs: Mapping[str, Any] | None = None,
     ) -> None:
-        """Opens a folder, with the episodes it holds, or creates it.
+        """Begins empty, or with the episodes that a folder holds.
 
         Args:
-          directory: Folder of the episode files; None keeps them in memory only.
+          directory: Folder of the episode files, see `open`; None keeps episodes in
+            memory only.
           capacity: Environment steps of the episodes held together.
           minlen: Steps an episode must have to be stored; fewest transitions of a
             window.
@@ -89,8 +90,31 @@ class Replay:
         self._cache = streams.Cache(int(cache_bytes))
         self._streams: weakref.WeakSet[streams.Stream] = weakref.WeakSet()
         self._streams_made = 0
-        self._archive = archive.Archive(directory, keep_evicted=bool(keep_evicted))
-        self._layout = self._archive.open(self._cut.minlen, specs)
+        self._layout: layouts.Layout | None = None
+        self._keep_evicted = bool(keep_evicted)
+        self._archive = archive.Archive(None, keep_evicted=self._keep_evicted)
+        if directory is not None:
+            self.open(directory)
+
+    def open(
+        self, directory: pathlib.Path | str, state: Mapping[str, Any] | None = None
+    ) -> None:
+        """Takes over the episodes of a folder, or creates it; before the first step.
+
+        Nothing in it is removed or renamed until the first episode arrives, so that
+        nothing is lost if a run fails before.
+
+        Args:
+          directory: Where the files are, and are written from now on.
+          state: What `set_state` will be given: only files that it needs are read.
+
+        Raises:
+          ValueError: The folder holds episodes of other shapes than expected, or
+            shorter than `minlen`.
+        """
+        self._archive = archive.Archive(directory, keep_evicted=self._keep_evicted)
+        only = None if state is None else {*state["held"], *state["in_use"]}
+        self._layout = self._archive.open(self._cut.minlen, self._specs, only)
         opened = list(self._archive.opened.values())
         self._contents.take_over(opened, self._archive.evicted_names())
 
@@ -180,7 +204,7 @@ class Replay:
         their steps; after opening a folder without a state, those on the disk.
         `loaded_*`: held now. `er_task_{k}`: episodes of task k held.
         `skipped_episodes`: finished, but too short. `unwritten_episodes`: held but not
-        yet on the disk. `corrupt_files`: renamed when the folder was opened.
+        yet on the disk. `corrupt_files`: could not be read when the folder was opened.
         """
         skipped = {"skipped_episodes": self._skipped}
         return self._contents.stats() | skipped | self._archive.stats()
@@ -203,7 +227,11 @@ class Replay:
         """JSON-able state: what is held and all counters and generators.
 
         Waits until all files are written. Unfinished episodes are no part of it.
-        Streams have a state of their own, to be taken at the same time.
+        Streams have a state of their own, to be taken at the same time. The files that
+        it needs stay until `keep` is called without it.
+
+        Raises:
+          UnwrittenError: Some of its episodes cannot be written, the disk being full.
         """
         state, in_use = self._contents.get_state(), sorted(self._in_use())
         self._archive.save(state["held"], in_use)
@@ -212,9 +240,9 @@ class Replay:
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from a state, right after the folder was opened.
 
-        Files of episodes that arrived later than the state are deleted: the resumed
-        run collects its own. An episode whose file is missing is left out, with a
-        warning.
+        Files of episodes that arrived later than the state are deleted with the first
+        new one: the resumed run collects its own. An episode whose file is missing is
+        left out, with a warning.
 
         Raises:
           ValueError: The state belongs to other strategies, or none of its episodes
@@ -227,6 +255,15 @@ class Replay:
         needed = {*state["held"], *state["in_use"]}
         self._archive.restore(needed, self._contents.next_index)
 
+    def keep(self, states: Iterable[Mapping[str, Any]]) -> None:
+        """Lets the files go that no held episode needs and none of these states.
+
+        Args:
+          states: All that were saved and are still there, to go on from.
+        """
+        needed = {n for state in states for n in (*state["held"], *state["in_use"])}
+        self._archive.keep(needed, self._in_use())
+
     def flush(self) -> None:
         """Waits until all files are written."""
         self._archive.flush()
@@ -234,11 +271,11 @@ class Replay:
     def close(self) -> None:
         """Writes what is left to write and ends all threads.
 
-        Of the evicted episodes' files only those stay that the newest state needs.
+        Of the evicted episodes' files only those stay that a saved state needs.
         """
         for stream in self._streams:
             stream.close()
-        self._archive.close(self._contents.episodes)
+        self._archive.close()
 
     def check_valid(self) -> None:
         """Raises AssertionError unless what is held, drawn and on the disk agree.

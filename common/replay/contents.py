@@ -112,8 +112,9 @@ class Contents:
     ) -> None:
         """Restores a state from the available episodes.
 
-        Missing ones are left out with a warning; ValueError if all are missing, or if
-        the state belongs to other strategies.
+        Missing ones are left out with a warning; what is beyond a capacity that has
+        become smaller is evicted. ValueError if all are missing, or if the state
+        belongs to other strategies.
         """
         if list(state["strategies"]) != self._strategies():
             raise ValueError(
@@ -137,6 +138,7 @@ class Contents:
         self._total_steps = state["total_steps"]
         if "drawn" in state:  # not in those of older versions
             self._drawn.set_state(state["drawn"])
+        self._shrink()
 
     def check_valid(self) -> None:
         """Raises AssertionError unless all counters are those of the episodes held."""
@@ -176,6 +178,11 @@ class Contents:
         self._hold(episode)
         self._sampling.add(episode)
         left += [self._forget(index) for index in self._retention.release()]
+        return left + self._shrink()
+
+    def _shrink(self) -> list[episodes.Episode]:
+        """Evicts down to the capacity; returns what leaves."""
+        left = []
         while self._steps > self._capacity and len(self.episodes) > 1:
             left.append(self._forget(self._retention.evict()))
         return left

@@ -6,6 +6,7 @@ reading a part decodes only the chunks it touches.
 """
 
 import dataclasses
+import errno
 import io
 import os
 import pathlib
@@ -221,6 +222,7 @@ def load(path: pathlib.Path) -> Episode:
 
     Raises:
       Unreadable: The file is truncated, foreign, or disagrees with its name.
+      OSError: It cannot be read, which says nothing about the content.
     """
     name = parse_name(path.name)
     if name is None:
@@ -236,8 +238,8 @@ def load(path: pathlib.Path) -> Episode:
         if any(array.shape[:1] != (total,) for array in content.values()):
             raise ValueError(f"Not every array has {total} transitions.")
         layout = layouts.Layout.of(content, batched=True)
-    except PermissionError:  # says nothing about the content
-        raise
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise  # EINVAL: a damaged file sends the reader to a place before its start
         raise Unreadable(f"{path.name}: {error}") from error
     return from_arrays(content, layout, index=name.index, task=name.task, extras=extras)

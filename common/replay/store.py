@@ -5,7 +5,7 @@ import os
 import pathlib
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from common.replay import episodes
 
@@ -22,12 +22,13 @@ class Folder:
 
     def __init__(self, directory: pathlib.Path, *, keep_evicted: bool = False) -> None:
         """Creates the folder if need be; OSError if that is impossible."""
-        self.corrupt = 0  # files moved aside because they could not be read
+        self.corrupt = 0  # files that could not be read
         self._directory = directory
         self._keep_evicted = keep_evicted
         directory.mkdir(parents=True, exist_ok=True)
         if keep_evicted:
             (directory / EVICTED).mkdir(exist_ok=True)
+        self._bad: list[pathlib.Path] = []
         self._unwritten: dict[str, episodes.Episode] = {}
         self._warned = False
         self._error: BaseException | None = None
@@ -39,33 +40,46 @@ class Folder:
         """Episodes that wait to be written, in the queue or for space on the disk."""
         return len(self._unwritten)
 
-    def load(self) -> list[episodes.Episode]:
-        """Reads all episodes in order of their index.
+    def load(self, only: Collection[str] | None = None) -> list[episodes.Episode]:
+        """Reads episodes in order of their index, and changes nothing.
 
-        What cannot be read is renamed to `*.corrupt`, with one warning for all.
+        One warning tells of what cannot be read; `mend` moves it aside. Files that are
+        not named like episodes belong to somebody else.
+
+        Args:
+          only: Names of the files to read; None reads all.
+
+        Raises:
+          RuntimeError: One cannot be read that may be whole.
         """
-        for left_over in self._directory.glob("*.npz.tmp"):
-            left_over.unlink()
-        paths = sorted(self._directory.glob("*.npz"))
+        wanted = self.names() if only is None else self.names().intersection(only)
+        paths = [self._directory / name for name in sorted(wanted)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             results = dict(zip(paths, pool.map(_try_load, paths), strict=True))
         loaded: dict[int, episodes.Episode] = {}
-        bad = []
+        bad = self._bad
         for path, result in results.items():
             if result is None or result.index in loaded:
-                os.replace(path, path.with_name(path.name + ".corrupt"))
-                bad.append(path.name)
+                bad.append(path)
             else:
                 loaded[result.index] = result
         self.corrupt += len(bad)
         if bad:
             warnings.warn(
-                f"{len(bad)} files in {self._directory} are no complete episodes and "
-                f"were renamed to *.corrupt: {', '.join(bad[:5])}"
-                f"{', ...' if len(bad) > 5 else ''}. The run goes on without them.",
+                f"{len(bad)} files in {self._directory} are no complete episodes: "
+                f"{', '.join(path.name for path in bad[:5])}"
+                f"{', ...' if len(bad) > 5 else ''}. The run goes on without them; "
+                "they are then named *.corrupt.",
                 stacklevel=2,
             )
         return [loaded[index] for index in sorted(loaded)]
+
+    def mend(self) -> None:
+        """Names what could not be read `*.corrupt` soon, and deletes what was cut off.
+
+        What is cut off is an episode's file that a killed run was writing.
+        """
+        self._submit(self._mend)
 
     def evicted_names(self) -> list[episodes.Name]:
         """What the names of the kept evicted files say."""
@@ -97,9 +111,10 @@ class Folder:
         self._thread.shutdown()
 
     def names(self) -> set[str]:
-        """Names of the files that are there, once all jobs are done."""
+        """Names of the episodes' files that are there, once all jobs are done."""
         self.flush()
-        return {path.name for path in self._directory.glob("*.npz")}
+        names = (path.name for path in self._directory.glob("*.npz"))
+        return {name for name in names if episodes.parse_name(name)}
 
     def _submit(self, job: Callable[..., None], *args: object) -> None:
         self._raise()
@@ -117,6 +132,14 @@ class Folder:
         error, self._error = self._error, None
         if error is not None:
             raise error
+
+    def _mend(self) -> None:
+        for path in self._bad:
+            os.replace(path, path.with_name(path.name + ".corrupt"))
+        self._bad = []
+        for path in self._directory.glob("*.npz.tmp"):
+            if episodes.parse_name(path.name.removesuffix(".tmp")):
+                path.unlink()
 
     def _write_all(self) -> None:
         for name, episode in list(self._unwritten.items()):
@@ -158,9 +181,16 @@ class Nowhere:
 
     corrupt = unwritten = 0
 
-    def load(self) -> list[episodes.Episode]:
+    def names(self) -> set[str]:
+        """No names."""
+        return set()
+
+    def load(self, only: Collection[str] | None = None) -> list[episodes.Episode]:
         """No episodes."""
         return []
+
+    def mend(self) -> None:
+        """Does nothing."""
 
     def evicted_names(self) -> list[episodes.Name]:
         """No names."""
@@ -187,3 +217,8 @@ def _try_load(path: pathlib.Path) -> episodes.Episode | None:
         return episodes.load(path)
     except episodes.Unreadable:
         return None
+    except OSError as error:
+        raise RuntimeError(
+            f"The episode {path} cannot be read: {error.strerror or error}. It may be "
+            "whole: make it readable, and give the same command again."
+        ) from error

@@ -101,10 +101,10 @@ def _spaces_of(make: Callable[[], base.Env], config: config_lib.Config) -> specs
 def make_replay(
     folder: pathlib.Path, config: config_lib.Config, agent: agent_lib.Agent
 ) -> replay.Replay:
-    """Opens the run's replay with the configured strategies.
+    """Makes the run's replay with the configured strategies; it is not opened yet.
 
     Args:
-      folder: The run's folder.
+      folder: The run's folder, on the disk that will hold the episodes.
       config: The run's configuration.
       agent: Knows the observations, and what strategies ask for.
 
@@ -117,8 +117,7 @@ def make_replay(
     print(size)
     if not config.force:
         footprint.check(size, folder / files.REPLAY)
-    return _open_replay(
-        folder / files.REPLAY,
+    return _make_replay(
         config,
         agent,
         capacity=settings.capacity,
@@ -130,12 +129,11 @@ def make_replay(
 
 
 def make_eval_replay(
-    folder: pathlib.Path, config: config_lib.Config, agent: agent_lib.Agent
+    config: config_lib.Config, agent: agent_lib.Agent
 ) -> replay.Replay | None:
-    """Opens the replay of evaluation episodes: the newest `config.eval_replay` steps.
+    """Makes the replay of evaluation episodes: the newest `config.eval_replay` steps.
 
     Args:
-      folder: The run's folder.
       config: The run's configuration.
       agent: Knows the observations.
 
@@ -147,8 +145,7 @@ def make_eval_replay(
     """
     if not config.eval_replay:
         return None
-    return _open_replay(
-        folder / files.EVAL_REPLAY,
+    return _make_replay(
         config,
         agent,
         capacity=config.eval_replay,
@@ -157,16 +154,13 @@ def make_eval_replay(
     )
 
 
-def _open_replay(
-    folder: pathlib.Path,
-    config: config_lib.Config,
-    agent: agent_lib.Agent,
-    **options: Any,
+def _make_replay(
+    config: config_lib.Config, agent: agent_lib.Agent, **options: Any
 ) -> replay.Replay:
-    """Opens a replay with what all of a run have in common."""
+    """Makes a replay with what all of a run have in common."""
     settings = config.replay
     return replay.Replay(
-        folder,
+        None,
         minlen=settings.minlen,
         maxlen=settings.maxlen,
         prioritize_ends=settings.prioritize_ends,

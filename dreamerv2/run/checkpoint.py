@@ -3,18 +3,21 @@
 A snapshot is a folder `step-000000012345` with `tensors.*`, `state.json` and
 `checksums.json`. It is written under another name, flushed to the disk, and renamed
 when it is complete. The checksums decide whether it is whole; if the newest one is
-damaged, the one before is taken.
+damaged, the one before is taken. One that cannot be read may be whole: that is an
+error. Whatever else lies in the folder of snapshots is somebody else's.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import pathlib
+import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,6 +31,7 @@ _LOG = logging.getLogger(__name__)
 
 _PREFIX = "step-"
 _PARTIAL = ".partial"
+_NAME = re.compile(rf"{_PREFIX}\d{{12,}}")
 _CHECKSUMS = "checksums.json"
 
 # What the names of tensors begin with that are not the agent's.
@@ -68,6 +72,8 @@ class Checkpoints:
         self._folder = pathlib.Path(folder)
         self._keep = keep
         self._always = {self._path(step) for step in always}
+        self._damaged: list[pathlib.Path] = []
+        self._states: dict[pathlib.Path, Mapping[str, Any]] = {}
 
     def save(
         self, step: int, tensors: Mapping[str, tf.Tensor], state: Mapping[str, Any]
@@ -87,7 +93,8 @@ class Checkpoints:
         target = self._path(step)
         partial = target.with_name(target.name + _PARTIAL)
         try:
-            shutil.rmtree(partial, ignore_errors=True)
+            for left_over in self._folder.glob(f"{_PREFIX}*{_PARTIAL}"):
+                shutil.rmtree(left_over, ignore_errors=True)
             partial.mkdir(parents=True)
             _write_tensors(partial / "tensors", tensors)
             (partial / "state.json").write_text(json.dumps(state))
@@ -105,9 +112,10 @@ class Checkpoints:
                 f"The snapshot {target} could not be written: {error}. "
                 "Free some space or make the folder writable; older snapshots stay."
             ) from error
+        self._states[target] = state
         for old in self.paths()[: -self._keep]:
             if old not in self._always:
-                shutil.rmtree(old, ignore_errors=True)
+                _remove(old)
         return target
 
     def paths(self) -> list[pathlib.Path]:
@@ -115,36 +123,69 @@ class Checkpoints:
         if not self._folder.is_dir():
             return []
         names = self._folder.glob(f"{_PREFIX}*")
-        return sorted(path for path in names if path.suffix != _PARTIAL)
+        return sorted(
+            path
+            for path in names
+            if _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        )
 
     def latest(self) -> pathlib.Path | None:
         """Returns the newest snapshot that is whole, None if there is none at all.
 
-        A damaged one is moved aside, with a warning that names what is wrong.
+        Damaged ones are passed over, with a warning that names what is wrong.
 
         Raises:
-          CheckpointError: If there are snapshots, but all are damaged.
+          CheckpointError: If there are snapshots, but all are damaged, or one cannot
+            be read.
         """
+        self._damaged = []
         paths = self.paths()
         for path in reversed(paths):
-            fault = find_fault(path)
+            try:
+                fault = _find_damage(path)
+            except OSError as error:
+                raise CheckpointError(
+                    f"The snapshot {path} cannot be read: {error}. It may be whole: "
+                    "make it readable, and give the same command again."
+                ) from error
             if fault is None:
                 return path
-            aside = path.with_name(f"damaged-{path.name}")
-            shutil.rmtree(aside, ignore_errors=True)
-            os.replace(path, aside)
-            _LOG.warning(
-                "The snapshot %s is damaged (%s); now named %s, it is passed over.",
-                path,
-                fault,
-                aside.name,
-            )
+            self._damaged.append(path)
+            _LOG.warning("The snapshot %s is damaged (%s); passed over.", path, fault)
         if paths:
             raise CheckpointError(
-                f"All {len(paths)} snapshots in {self._folder} are damaged and moved "
-                "aside. Put back a copy, or start anew with --overwrite."
+                f"All {len(paths)} snapshots in {self._folder} are damaged. Put back a "
+                "copy, or start anew with --overwrite."
             )
         return None
+
+    def move_aside(self) -> None:
+        """Renames the snapshots that `latest` has passed over to `damaged-*`."""
+        for path in self._damaged:
+            aside = path.with_name(f"damaged-{path.name}")
+            number = 1
+            while aside.exists():
+                number += 1
+                aside = path.with_name(f"damaged-{path.name}-{number}")
+            os.replace(path, aside)
+            _LOG.warning("The damaged snapshot %s is now named %s.", path, aside.name)
+        self._damaged = []
+
+    def states(self) -> list[Mapping[str, Any]]:
+        """Returns what `state.json` of each snapshot holds, but of cut ones.
+
+        Raises:
+          CheckpointError: If one cannot be read that may be whole.
+        """
+        paths = self.paths()
+        known, self._states = self._states, {}
+        for path in paths:
+            try:
+                self._states[path] = known.get(path) or load_state(path)
+            except CheckpointError as error:
+                if isinstance(error.__cause__, PermissionError):
+                    raise
+        return list(self._states.values())
 
     def _path(self, step: int) -> pathlib.Path:
         return self._folder / f"{_PREFIX}{step:012d}"
@@ -158,11 +199,19 @@ def step_of(path: pathlib.Path) -> int:
 def find_fault(path: pathlib.Path) -> str | None:
     """Returns what is wrong with a snapshot's files, None if they are whole."""
     try:
+        return _find_damage(path)
+    except OSError as error:
+        return str(error)
+
+
+def _find_damage(path: pathlib.Path) -> str | None:
+    """As `find_fault`; OSError where that cannot be told, as a file cannot be read."""
+    try:
         sums = json.loads((path / _CHECKSUMS).read_text())
         for name, expected in sums.items():
             if _checksum(path / name) != expected:
                 return f"{name} has another checksum"
-    except (OSError, ValueError, AttributeError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError, AttributeError) as error:
         return str(error)
     return None
 
@@ -175,6 +224,23 @@ def load_state(path: pathlib.Path) -> dict[str, Any]:
         raise CheckpointError(
             f"The snapshot {path} cannot be read: {error}. "
             "Delete its folder to go on from the one before."
+        ) from error
+
+
+@contextlib.contextmanager
+def fitting(path: pathlib.Path) -> Iterator[None]:
+    """Turns what restoring stumbles over into an error that names the snapshot.
+
+    Raises:
+      CheckpointError: If an entry is missing, or is not what it should be.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise CheckpointError(
+            f"The entries of {path / 'state.json'} are not those of a snapshot: "
+            f"{type(error).__name__}: {error}. Delete that snapshot's folder to go on "
+            "from the one before."
         ) from error
 
 
@@ -257,6 +323,14 @@ def _write_tensors(prefix: pathlib.Path, tensors: Mapping[str, tf.Tensor]) -> No
         shape_and_slices=[""] * len(names),
         tensors=[tf.convert_to_tensor(tensors[name]) for name in names],
     )
+
+
+def _remove(path: pathlib.Path) -> None:
+    """Deletes a snapshot, which is none any more before its first file goes."""
+    partial = path.with_name(path.name + _PARTIAL)
+    with contextlib.suppress(OSError):
+        os.replace(path, partial)
+        shutil.rmtree(partial)
 
 
 def _checksum(path: pathlib.Path) -> str:

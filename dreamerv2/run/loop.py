@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from common import config as config_lib
 from common.compute import devices
@@ -70,13 +69,12 @@ def train(
     device = devices.setup(
         jit=config.jit, deterministic=config.deterministic, devices=config.devices
     )
-    with (
-        stopping.StopRequest() as stop,
-        rundir.opened(config, noted, snapshots.paths) as folder,
-    ):
+    with stopping.StopRequest() as stop, rundir.opened(config) as folder:
         print(device)
-        latest = snapshots.latest()
+        latest = None if config.overwrite else snapshots.latest()
         state = checkpoint.load_state(latest) if latest else {"step": 0}
+        reached = state["step"] * config.action_repeat if latest else None
+        rundir.check(config, noted, reached)
         if state["step"] >= schedule.total:
             print(f"The run in {folder} is finished, at step {state['step']}.")
             return True
@@ -85,7 +83,14 @@ def train(
             run.set_aside()
             print(learner.plan(config))
             if latest:
-                _restore(run, latest, state, schedule, noted.names)
+                run.restore(latest, snapshots, folder)
+            rundir.begin(config, noted, is_saved=latest is not None)
+            snapshots.move_aside()
+            total = schedule.total * config.action_repeat
+            outputs = build.make_outputs(folder, config, total, noted.names)
+            run.begin(folder, outputs)
+            if latest:
+                _tell_where(run, schedule, noted.names)
             finished = _train(run, schedule, snapshots, stop)
             if finished:
                 _conclude(run, folder, noted.names, schedule, config)
@@ -122,9 +127,7 @@ def _build(
     envs = build.make_envs(every[phase.task], config)
     agent = agent_lib.Agent(config, envs[0].obs_specs, envs[0].act_spec)
     experience = build.make_replay(folder, config, agent)
-    total = schedule.total * config.action_repeat
-    names = [task.name for task in every]
-    logger = logger_lib.Logger(build.make_outputs(folder, config, total, names))
+    logger = logger_lib.Logger()  # until it is certain that the run begins
     return training.Training(
         agent=agent,
         experience=experience,
@@ -141,7 +144,7 @@ def _build(
             tasks=every,
             trained=len(tasks.trained),
             config=config,
-            experience=build.make_eval_replay(folder, config, agent),
+            experience=build.make_eval_replay(config, agent),
         ),
         aside=set_aside.SetAside(tasks=every, agent=agent, config=config),
         online=summary.OnlineMetrics(schedule, config.envs),
@@ -161,15 +164,10 @@ def _build(
     )
 
 
-def _restore(
-    run: training.Training,
-    latest: pathlib.Path,
-    state: Mapping[str, Any],
-    schedule: phases.Schedule,
-    names: Sequence[str],
+def _tell_where(
+    run: training.Training, schedule: phases.Schedule, names: Sequence[str]
 ) -> None:
-    """Goes on from the newest snapshot, and says where that is."""
-    run.restore(state, checkpoint.load_tensors(latest))
+    """Prints where a run goes on."""
     phase = next(schedule.remaining(run.step))
     print(
         f"Going on from step {run.step}, phase {phase.index + 1} of "

@@ -1,12 +1,14 @@
-"""The schedule of a continual run: which task is trained at which step."""
+"""When: which task is trained at which step of a run, and what is due after one."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from common import config as config_lib
+from common import schedules
 from common.config import coerce
 
 
@@ -78,3 +80,43 @@ def of_tasks(count: int, config: config_lib.Config) -> Schedule:
         )
     steps = [coerce.convert("unbalanced_steps", 0, entry) for entry in steps]
     return Schedule(steps, config.num_task_repeats)
+
+
+class Due:
+    """When something is done next: at intervals of steps, for snapshots of time too."""
+
+    def __init__(self, config: config_lib.Config):
+        """Counts from now on, snapshots from step 0."""
+        self._every = {
+            "train": schedules.Every(config.train_every),
+            "eval": schedules.Every(config.eval_every),
+            "log": schedules.Every(config.log_every),
+            "video": schedules.Every(config.log_every_video),
+            "save": schedules.Every(config.checkpoint_every),
+        }
+        self._every["save"](0)
+        self._minutes = config.checkpoint_minutes
+        self._saved_at = time.monotonic()
+
+    def __call__(self, name: str, step: int) -> bool:
+        """Whether `name` is due at a step, which must not go back."""
+        return self._every[name](step)
+
+    def save(self, step: int) -> bool:
+        """Whether a snapshot is due, by steps or by minutes."""
+        minutes = (time.monotonic() - self._saved_at) / 60
+        late = 0 < self._minutes <= minutes
+        return self("save", step) or late
+
+    def saved(self) -> None:
+        """Counts the minutes from now on."""
+        self._saved_at = time.monotonic()
+
+    def get_state(self) -> dict[str, Any]:
+        """Returns what a snapshot needs, fit for JSON."""
+        return {name: every.get_state() for name, every in self._every.items()}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Goes on in the intervals of a snapshot; minutes count from now."""
+        for name, every in self._every.items():
+            every.set_state(state[name])

@@ -7,18 +7,12 @@ import fcntl
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from common import config as config_lib
 from common.config import kinds
-from common.records import files
+from common.records import belongings, files
 from dreamerv2 import settings
-
-_OURS = (
-    *(files.METRICS, files.CONFIG, files.TASKS, files.REPLAY, files.EVAL_REPLAY),
-    *(files.CHECKPOINTS, files.TENSORBOARD, files.WANDB_ID),
-)
-_REPLAYS = (files.REPLAY, files.EVAL_REPLAY)
 
 
 class RunDirError(ValueError):
@@ -26,67 +20,114 @@ class RunDirError(ValueError):
 
 
 def path_of(config: config_lib.Config) -> pathlib.Path:
-    """Returns the folder of a run: `logdir/tag`, or `logdir` without a tag."""
-    return (pathlib.Path(config.logdir).expanduser() / config.tag).resolve()
+    """Returns the folder of a run: `logdir/tag`, or `logdir` without a tag.
+
+    Raises:
+      RunDirError: If the tag leads out of the logdir.
+    """
+    tag = pathlib.PurePath(config.tag)
+    if tag.is_absolute() or ".." in tag.parts:
+        raise RunDirError(
+            f"tag is {config.tag!r}, which leads out of the logdir; give a name, or "
+            "another --logdir."
+        )
+    return (pathlib.Path(config.logdir).expanduser() / tag).resolve()
 
 
 @contextlib.contextmanager
-def opened(
-    config: config_lib.Config, tasks: files.Tasks, is_saved: Callable[[], object]
-) -> Iterator[pathlib.Path]:
-    """Holds the folder of a run of this configuration, ready to be trained in.
+def opened(config: config_lib.Config) -> Iterator[pathlib.Path]:
+    """Holds the folder of a run of this configuration, and writes nothing but a lock.
 
-    It is locked first, then checked and prepared, and the tasks are noted. What a run
-    that never came to a snapshot has left behind is deleted last.
+    Yields:
+      The folder. It is made if need be, and deleted again if nothing has come into it.
+
+    Raises:
+      RunDirError: As `locked`, or the folder cannot be written, or holds what no run
+        of ours has written.
+    """
+    folder = path_of(config)
+    is_new = not folder.exists()
+    try:
+        with locked(folder):
+            with _usable(folder):
+                _check_writable(folder)
+            _check_ours(folder)
+            yield folder
+    finally:
+        if is_new and folder.is_dir() and os.listdir(folder) == [files.LOCK]:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def check(
+    config: config_lib.Config, tasks: files.Tasks, saved: int | None = None
+) -> None:
+    """Makes sure that a run of this configuration may go on in its folder, or begin.
+
+    With `overwrite` it begins anew whatever the folder holds.
+
+    Args:
+      config: The run's configuration.
+      tasks: Which tasks the run has, and when.
+      saved: The frame of the snapshot that it would go on from, None if there is none.
+
+    Raises:
+      RunDirError: If the folder holds a run of another configuration or other tasks
+        and `resume` is not given; if what it has been trained on would get another
+        schedule; or if the run had snapshots, and there are none.
+    """
+    folder = path_of(config)
+    if config.overwrite or not _is_ours(folder):
+        return
+    if not config.resume:
+        check_same(config, tasks)
+    if saved is not None:
+        _check_schedule(folder, tasks, saved)
+    elif _has_begun(folder) and files.read_saved(folder) is not False:
+        raise RunDirError(
+            f"The logdir {folder} holds a run, but none of its snapshots: is "
+            f"{files.CHECKPOINTS}/ on a disk that is not mounted, or was it moved? "
+            "Put it back to go on; begin anew with --overwrite, which deletes that "
+            "run, or with another --logdir."
+        )
+
+
+def begin(
+    config: config_lib.Config, tasks: files.Tasks, is_saved: bool
+) -> pathlib.Path:
+    """Notes in the folder that a run of this configuration begins or goes on there.
+
+    With `overwrite` the run there is deleted; without a snapshot, what it has left.
 
     Args:
       config: The run's configuration.
       tasks: Which tasks the run has.
-      is_saved: Whether there is a snapshot; asked when the folder is prepared.
+      is_saved: Whether the run goes on from a snapshot.
 
-    Yields:
+    Returns:
       The folder.
 
     Raises:
-      RunDirError: As `locked` and `prepare`.
-    """
-    folder = path_of(config)
-    with locked(folder):
-        prepare(config)
-        with _usable(folder):
-            files.write_tasks(folder, tasks)
-        if not is_saved():
-            forget_unsaved(folder)
-        yield folder
-
-
-def prepare(config: config_lib.Config) -> pathlib.Path:
-    """Makes the folder ready for a run of this configuration.
-
-    A folder that holds a run of the same configuration is continued. For another
-    configuration `overwrite` deletes that run, and `resume` goes on with it.
-
-    Returns:
-      The folder, with the configuration saved in it.
-
-    Raises:
-      RunDirError: If the folder cannot be written, or holds a run of another
-        configuration and neither `overwrite` nor `resume` is given.
+      RunDirError: If it cannot be written.
     """
     folder = path_of(config)
     with _usable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _check_writable(folder)
         if config.overwrite:
             clear(folder)
-        elif not config.resume:
-            check_same(config)
+        elif not is_saved:
+            forget_unsaved(folder)
         config.update(overwrite=False, resume=False).save(folder / files.CONFIG)
+        files.write_tasks(folder, tasks)
+        files.write_saved(folder, is_saved)
     return folder
 
 
-def check_same(config: config_lib.Config) -> None:
+def check_same(config: config_lib.Config, tasks: files.Tasks | None = None) -> None:
     """Makes sure that the folder of a run holds no run of another configuration.
+
+    Args:
+      config: The run's configuration.
+      tasks: Which tasks it has; None if that follows from the configuration.
 
     Raises:
       RunDirError: If it does; the message names the keys.
@@ -96,16 +137,18 @@ def check_same(config: config_lib.Config) -> None:
         return
     before = settings.complete(config_lib.Config.read(folder / files.CONFIG))
     now = settings.complete(config)
-    differences = [
-        (key, old, new)
+    lines = [
+        f"  {key}: {old!r} there, {new!r} now"
         for key, old, new in config_lib.differences(before, now)
         if kinds.makes_another_run(key)
         and (key, new) != ("precision", "auto")  # the run's machine has chosen
     ]
-    if differences:
+    noted = files.read_tasks(folder)
+    if tasks and noted.names and not lines and noted.names != tasks.names:
         lines = [
-            f"  {key}: {old!r} there, {new!r} now" for key, old, new in differences
+            f"  tasks: {', '.join(noted.names)} there, {', '.join(tasks.names)} now"
         ]
+    if lines:
         raise RunDirError(
             f"The logdir {folder} holds a run of another configuration:\n"
             + "\n".join(lines)
@@ -154,27 +197,18 @@ def is_locked(folder: pathlib.Path) -> bool:
 
 def clear(folder: pathlib.Path) -> None:
     """Deletes what a run has written into its folder, and nothing else."""
-    for name in _OURS:
-        _delete(folder / name)
+    belongings.delete(folder, belongings.ALL)
 
 
 def forget_unsaved(folder: pathlib.Path) -> None:
     """Deletes what a run that never came to a snapshot has left behind."""
-    for name in (files.METRICS, *_REPLAYS, files.TENSORBOARD):
-        _delete(folder / name)
+    belongings.delete(folder, (*belongings.EXPERIENCE, *belongings.MEASURED))
 
 
 def delete_replays(folder: pathlib.Path) -> None:
     """Deletes the experience of a run, as far as it can be deleted."""
-    for name in _REPLAYS:
-        shutil.rmtree(folder / name, ignore_errors=True)
-
-
-def _delete(path: pathlib.Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        belongings.delete(folder, belongings.EXPERIENCE)
 
 
 @contextlib.contextmanager
@@ -193,6 +227,66 @@ def _check_writable(folder: pathlib.Path) -> None:
     probe = folder / f".{os.getpid()}.probe"
     probe.write_bytes(b"dreamerv2")
     probe.unlink()
+
+
+def _is_ours(folder: pathlib.Path) -> bool:
+    """Whether the folder has the configuration of a run.
+
+    Raises:
+      ConfigError: If its `config.yaml` cannot be read.
+    """
+    path = folder / files.CONFIG
+    keys = {*config_lib.Config.read(path).flat} if path.exists() else set()
+    return {"logdir", "seed", "replay.capacity"} <= keys
+
+
+def _check_ours(folder: pathlib.Path) -> None:
+    """Makes sure that a run would find nothing in its way that is not of a run."""
+    snapshots = folder / files.CHECKPOINTS
+    if not snapshots.is_dir() and (snapshots.exists() or snapshots.is_symlink()):
+        where = f"a link to {os.readlink(snapshots)}" if snapshots.is_symlink() else ""
+        raise RunDirError(
+            f"{snapshots} is {where or 'a file'}, which is no folder: nothing could be "
+            "saved. Mount its disk or remove it, or choose another --logdir."
+        )
+    found = belongings.found(folder)
+    if found and not _is_ours(folder):
+        raise RunDirError(
+            f"The logdir {folder} holds {', '.join(found)}, but no configuration of a "
+            "run: they are somebody else's, and stay as they are. Choose another "
+            "--logdir or --tag, or move them away."
+        )
+
+
+def _check_schedule(folder: pathlib.Path, tasks: files.Tasks, frame: int) -> None:
+    """Makes sure that what was trained up to a frame keeps its place and its length.
+
+    The last phase that has begun may become longer, unless another one follows it.
+    """
+    noted = files.read_tasks(folder)
+    if noted.names != tasks.names[: len(noted.names)]:
+        raise RunDirError(
+            f"The run in {folder} has the tasks {', '.join(noted.names)}, not "
+            f"{', '.join(tasks.names)}. Tasks can be added behind them; for others "
+            "choose another --logdir or --tag."
+        )
+    start = 0
+    for index, (task, end) in enumerate(noted.ends):
+        if start >= frame > 0:
+            return
+        there = f"task {noted.names[task]}, frames {start} to {end}"
+        same = tasks.ends[index : index + 1] == ((task, end),)
+        last = end >= frame and (frame < end or index == len(noted.ends) - 1)
+        later = index < len(tasks.ends) and tasks.ends[index][0] == task
+        if not same and not (last and later and tasks.ends[index][1] >= frame):
+            raise RunDirError(
+                f"The run in {folder} has been trained up to frame {frame}. Its phase "
+                f"{index + 1} was {there}, and can get no other place or length any "
+                "more: performance and forgetting would be read at the wrong moment. "
+                "Give other steps only to what has not begun (--unbalanced_steps), or "
+                "choose another --logdir or --tag."
+            )
+        start = end
 
 
 def _has_begun(folder: pathlib.Path) -> bool:

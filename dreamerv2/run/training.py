@@ -4,25 +4,25 @@ A run's state is that of its parts. A snapshot writes `state.json` with a key fo
 part and the collector's own keys beside them, and is restored in this order:
 
 1. the agent's weights and optimisers, and what the learner carries from batch to batch;
-2. the parts, as `Training` lists them: the streams of learner and evaluator choose from
+2. the folders of the replays are opened, of which nothing is deleted before the run
+   goes on;
+3. the parts, as `Training` lists them: the streams of learner and evaluator choose from
    episodes, so that they come after the replays;
-3. the collector, which plays the episodes under way again, into the replay.
+4. the collector, which plays the episodes under way again, into the replay.
 """
 
 from __future__ import annotations
 
 import logging
-import time
+import pathlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import numpy as np
-
 from common import config as config_lib
-from common import replay, schedules, specs
+from common import replay, specs
+from common.records import files, timing
 from common.records import logger as logger_lib
-from common.records import timing
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import checkpoint, phases, summary
 from dreamerv2.run import collector as collector_lib
@@ -40,6 +40,10 @@ class Part(Protocol):
     the numbers of two different tasks, after the last step of the one and its snapshot,
     when the environments of the other are made and before their first step; a run that
     goes on from the snapshot between them calls it once as well.
+
+    A part that has files of its own may have `keep(states)`. It is called when a
+    snapshot has come to the disk, and when a run goes on, with the part's states in all
+    snapshots that are there: only what none of them needs may be deleted.
     """
 
     def get_state(self) -> Mapping[str, Any]:
@@ -47,46 +51,6 @@ class Part(Protocol):
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Goes on from such a state; an empty one is of a version without the part."""
-
-
-class Due:
-    """When something is done next: at intervals of steps, for snapshots of time too."""
-
-    def __init__(self, config: config_lib.Config):
-        """Counts from now on, snapshots from step 0."""
-        self._every = {
-            "train": schedules.Every(config.train_every),
-            "eval": schedules.Every(config.eval_every),
-            "log": schedules.Every(config.log_every),
-            "video": schedules.Every(config.log_every_video),
-            "save": schedules.Every(config.checkpoint_every),
-        }
-        self._every["save"](0)
-        self._minutes = config.checkpoint_minutes
-        self._saved_at = time.monotonic()
-
-    def __call__(self, name: str, step: int) -> bool:
-        """Whether `name` is due at a step, which must not go back."""
-        return self._every[name](step)
-
-    def save(self, step: int) -> bool:
-        """Whether a snapshot is due, by steps or by minutes."""
-        minutes = (time.monotonic() - self._saved_at) / 60
-        late = 0 < self._minutes <= minutes
-        return self("save", step) or late
-
-    def saved(self) -> None:
-        """Counts the minutes from now on."""
-        self._saved_at = time.monotonic()
-
-    def get_state(self) -> dict[str, Any]:
-        """Returns what a snapshot needs, fit for JSON."""
-        return {name: every.get_state() for name, every in self._every.items()}
-
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Goes on in the intervals of a snapshot; minutes count from now."""
-        for name, every in self._every.items():
-            every.set_state(state[name])
 
 
 class Training:
@@ -122,11 +86,13 @@ class Training:
         """
         self._experience, self._learner = experience, learner
         self._evaluator, self._aside, self._online = evaluator, aside, online
-        self._collector, self._due = collector, Due(config)
+        self._collector, self._due = collector, phases.Due(config)
         self._logger, self._timer, self._config = logger, timer, config
         self._progress = timing.Progress()
         self._agent = agent
         self._spaces = specs.Spaces(agent.obs_specs, agent.act_spec)
+        self._folder: pathlib.Path | None = None  # as soon as it may be written
+        self._is_saved = False  # whether a snapshot of the run is there
         self._parts: dict[str, Part] = {
             "agent": agent,
             "replay": experience,
@@ -217,7 +183,8 @@ class Training:
         Args:
           snapshots: Where it is written.
           needed: Whether it is an error if it cannot be written; else that is only
-            reported, and tried again when the next is due.
+            reported, and tried again when the next is due. What the snapshots before
+            it need stays.
 
         Raises:
           CheckpointError: If it cannot be written.
@@ -243,30 +210,70 @@ class Training:
             **self._learner.tensors(),
             **self._collector.tensors(),
         }
-        state = {
-            **self._collector.get_state(),
-            "env_restarts": self._restarts,
-            "spaces": self._spaces.to_state(),
-            **{name: part.get_state() for name, part in self._parts.items()},
-        }
         self._due.saved()
         with self._timer.section("save"):
-            snapshots.save(self.step, tensors, state)
+            try:
+                parts = {name: part.get_state() for name, part in self._parts.items()}
+            except replay.UnwrittenError as error:
+                raise checkpoint.CheckpointError(
+                    f"No snapshot of step {self.step} could be written: {error} Free "
+                    "some space; older snapshots stay."
+                ) from error
+            own = {
+                **self._collector.get_state(),
+                "env_restarts": self._restarts,
+                "spaces": self._spaces.to_state(),
+            }
+            snapshots.save(self.step, tensors, own | parts)
+            self._note_saved()
+            self._keep(snapshots)
 
     def restore(
-        self, state: Mapping[str, Any], tensors: Mapping[str, np.ndarray]
+        self,
+        path: pathlib.Path,
+        snapshots: checkpoint.Checkpoints,
+        folder: pathlib.Path,
     ) -> None:
-        """Goes on from a snapshot, in the order that this module's head tells."""
-        state = {"online": {}, "env_restarts": 0, **state}  # older ones have neither
-        groups = checkpoint.split_tensors(tensors)
-        checkpoint.assign(self._agent.named_state(), groups.agent)
-        self._learner.set_tensors(groups.carry)
-        for name, part in self._parts.items():
-            part.set_state(state[name])
-        self._collector.set_state(state, groups.policy)
-        if "spaces" in state:  # of the first task, whichever is under way
-            self._spaces = specs.Spaces.from_state(state["spaces"])
-        self._logger.rewind(self.step * self._config.action_repeat)
+        """Goes on from a snapshot, in the order that this module's head tells.
+
+        Nothing is written or deleted before `begin`.
+
+        Args:
+          path: The snapshot.
+          snapshots: All that are there, which keep what they need.
+          folder: The run's folder.
+
+        Raises:
+          CheckpointError: If the snapshot does not fit the run.
+          ValueError: If the replay does not.
+        """
+        tensors = checkpoint.split_tensors(checkpoint.load_tensors(path))
+        state = {"online": {}, "env_restarts": 0, **checkpoint.load_state(path)}
+        checkpoint.assign(self._agent.named_state(), tensors.agent)
+        self._learner.set_tensors(tensors.carry)
+        with checkpoint.fitting(path):
+            self._open(folder, state)
+            for name, part in self._parts.items():
+                part.set_state(state[name])
+            if "spaces" in state:  # of the first task, whichever is under way
+                self._spaces = specs.Spaces.from_state(state["spaces"])
+        self._collector.set_state(state, tensors.policy)
+        self._keep(snapshots)
+        self._is_saved = True
+
+    def begin(self, folder: pathlib.Path, outputs: Sequence[logger_lib.Output]) -> None:
+        """Begins to write: into the folder's replays and to the outputs.
+
+        Args:
+          folder: The run's folder.
+          outputs: Where metrics go to; they are closed with the run.
+        """
+        self._folder = folder
+        self._logger.connect(outputs)
+        if self._is_saved:
+            self._logger.rewind(self.step * self._config.action_repeat)
+        else:
+            self._open(folder, {})
 
     def set_aside(self) -> None:
         """Plays the episodes that the world model is judged on.
@@ -288,6 +295,28 @@ class Training:
     def _restarts(self) -> int:
         """Environments that failed and were started anew, since the run began."""
         return self._collector.restarts + self._evaluator.restarts
+
+    def _open(self, folder: pathlib.Path, state: Mapping[str, Any]) -> None:
+        """Opens the folders of the replays, for a state that will be restored."""
+        self._experience.open(folder / files.REPLAY, state.get("replay"))
+        self._evaluator.open(folder / files.EVAL_REPLAY, state.get("evaluator"))
+
+    def _keep(self, snapshots: checkpoint.Checkpoints) -> None:
+        """Tells the parts what the snapshots on the disk need of them."""
+        states = snapshots.states()
+        for name, part in self._parts.items():
+            if hasattr(part, "keep"):
+                part.keep([state[name] for state in states if name in state])
+
+    def _note_saved(self) -> None:
+        """Notes once that there is a snapshot, so that it is missed if it is lost."""
+        if self._is_saved or self._folder is None:
+            return
+        try:
+            files.write_saved(self._folder, True)
+            self._is_saved = True
+        except OSError as error:  # the next snapshot tries again
+            _LOG.warning("%s could not be written: %s", self._folder / files.RUN, error)
 
     def _has_experience(self) -> bool:
         """Whether the replay holds an episode; warns once if all are too short."""

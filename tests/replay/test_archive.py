@@ -9,6 +9,7 @@ import replays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common import replay
 from common.replay import store
 from common.replay.strategies import retention, sampling
 
@@ -63,6 +64,7 @@ def resume_and_compare(path, keep, draw):
     assert resumed.stats() == target.stats()
     assert replays.first_counts(resumed) == replays.first_counts(target)
     last = resumed.get_state()
+    resumed.keep([last])
     resumed.close()
     assert set(replays.names(path)) == {*last["held"], *last["in_use"]}
 
@@ -152,7 +154,7 @@ def test_evicted_files_are_kept_aside_if_asked_for(tmp_path, keep):
     again.close()
 
 
-def test_files_stay_as_long_as_one_of_two_saved_states_needs_them(tmp_path):
+def test_files_stay_as_long_as_a_state_that_is_kept_needs_them(tmp_path):
     target = replays.make(tmp_path, capacity=20, minlen=9)
     collector = replays.fill(target, [9, 9])
 
@@ -160,17 +162,64 @@ def test_files_stay_as_long_as_one_of_two_saved_states_needs_them(tmp_path):
         target.flush()
         return replays.numbers(tmp_path)
 
-    target.get_state()  # needs 0 and 1
+    states = [target.get_state()]  # needs 0 and 1
     collector.episode(9)
     assert on_disk() == [0, 1, 2]
-    target.get_state()  # 1 and 2
+    states.append(target.get_state())  # 1 and 2
+    target.keep(states)
     collector.episode(9)
     assert on_disk() == [0, 1, 2, 3]
-    target.get_state()  # 2 and 3
+    for _ in range(3):
+        target.get_state()  # 2 and 3; whether it has come to the disk is not known
+    assert on_disk() == [0, 1, 2, 3]
+    target.keep(states[1:])
     assert on_disk() == [1, 2, 3]
-    target.get_state()
-    assert on_disk() == [2, 3]
     target.close()
+    assert replays.numbers(tmp_path) == [1, 2, 3]
+
+
+def test_a_state_that_names_an_unwritten_episode_is_refused(tmp_path, monkeypatch):
+    target = replays.make(tmp_path, capacity=20, minlen=9)
+    collector = replays.fill(target, [9, 9])
+    states = [target.get_state()]
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.warns(UserWarning, match="No space"):
+        patch.setattr(np.lib.format, "write_array", full)
+        for _ in range(3):
+            collector.episode(9)
+            with pytest.raises(replay.UnwrittenError, match="[12] episodes"):
+                target.get_state()
+    target.close()
+    again = replays.make(tmp_path, capacity=20, minlen=9)
+    again.set_state(states[0])
+    assert list(replays.held(again)) == [0, 1]
+    again.close()
+
+
+@pytest.mark.parametrize("drawn", [False, True])
+def test_a_folder_that_was_only_opened_is_as_it_was(tmp_path, drawn):
+    target = replays.make(tmp_path, capacity=100)
+    collector = replays.fill(target, [9] * 8)
+    state = target.get_state()
+    collector.episode(9)  # later than the state
+    target.close()
+    name = replays.names(tmp_path)[2]
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-9])
+    (tmp_path / "000009-task0-len0009.npz.tmp").write_text("cut short")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for restored in (False, True):
+        with pytest.warns(UserWarning, match="no complete episodes"):
+            again = replays.make(tmp_path, capacity=30)
+        if drawn:
+            again.stream(2, 5).next()
+        if restored:
+            with pytest.warns(UserWarning, match="1 of 8 episodes"):
+                again.set_state(state)
+        again.close()
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_episodes_after_the_state_are_dropped_and_lost_ones_reported(tmp_path):
@@ -187,12 +236,15 @@ def test_episodes_after_the_state_are_dropped_and_lost_ones_reported(tmp_path):
     with pytest.warns(UserWarning, match="3 of 4 episodes.*missing"):
         again.set_state(state)
     assert list(replays.held(again)) == [3]
-    assert replays.numbers(tmp_path) == [3]
+    assert replays.numbers(tmp_path) == [3, 4]
     stream = again.stream(4, 5)
     with pytest.warns(UserWarning, match="gone"):
         stream.set_state(stream_state)
     assert stream.next()["count"].min() >= 30
+    collector.target = again
+    collector.episode(12)
     again.close()
+    assert replays.names(tmp_path)[1:] == ["000004-task0-len0012.npz"]
 
 
 def test_all_rows_begin_anew_if_the_batch_chosen_ahead_is_lost():
@@ -232,14 +284,15 @@ def test_bad_files_are_moved_aside_with_one_warning(tmp_path):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         again = replays.make(tmp_path, capacity=1000)
-    assert len(caught) == 1 and "3 files" in str(caught[0].message)
-    assert again.stats()["corrupt_files"] == 3
+    assert len(caught) == 1 and "2 files" in str(caught[0].message)
+    assert again.stats()["corrupt_files"] == 2
     assert list(replays.held(again)) == [0, 3, 4]
-    corrupt = sorted(path.name for path in tmp_path.glob("*.corrupt"))
-    assert corrupt == [f"{name}.corrupt" for name in [*bad, "weights.npz"]]
-    assert not list(tmp_path.glob("*.tmp"))
     assert replays.fill(again, [9]).target.stats()["loaded_episodes"] == 4
     again.close()
+    corrupt = sorted(path.name for path in tmp_path.glob("*.corrupt"))
+    assert corrupt == [f"{name}.corrupt" for name in bad]
+    assert not list(tmp_path.glob("*.tmp"))
+    assert (tmp_path / "weights.npz").exists()  # somebody else's
 
 
 def test_a_full_disk_costs_no_episode_and_one_warning(tmp_path, monkeypatch):

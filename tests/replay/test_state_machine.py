@@ -19,7 +19,8 @@ CAPACITY, MINLEN, ROWS, LENGTH = 30, 3, 2, 5
 SPACING = 1000  # between the first counts of two episodes
 
 TASKS = st.integers(0, 2)
-STEPS = st.integers(1, 20) | st.just(CAPACITY + 5)
+LONGEST = CAPACITY + 5
+STEPS = st.integers(1, 20) | st.just(LONGEST)
 ACTIONS = st.lists(  # worker, task, steps of an episode, steps now, batches drawn then
     st.tuples(st.integers(0, 2), TASKS, STEPS, st.integers(1, 60), st.integers(0, 2)),
     min_size=1,
@@ -126,15 +127,16 @@ class Machine(stateful.RuleBasedStateMachine):
         self.keep_evicted = keep_evicted
         self.open()
 
-    def open(self):
+    def open(self, state=None):
         self.target = replays.make(
-            self.path,
+            None,
             *self.pair,
             **{"capacity": CAPACITY, "minlen": MINLEN, "maxlen": 10},
             ongoing=self.ongoing,
             keep_evicted=self.keep_evicted,
             cache_bytes=2000,
         )
+        self.target.open(self.path, state)
         self.stream = self.target.stream(ROWS, LENGTH, prefetch=self.prefetch)
 
     def do(self, name, *arguments):
@@ -179,18 +181,20 @@ class Machine(stateful.RuleBasedStateMachine):
     def snapshot(self):
         self.saved.append(Snapshot(self.target, self.stream, self.twin))
         del self.saved[:-2]
+        self.target.keep([each.state["replay"] for each in self.saved])
+        self.target.flush()
         opened = {e.name for e in self.target._archive.opened.values()}
         needed = opened.union(*(snapshot.needed for snapshot in self.saved))
         there = set(replays.names(self.path))
         assert there >= needed and (there == needed or not self.saved[1:])
 
-    @stateful.rule(closed=st.booleans(), last=st.booleans())
+    @stateful.rule(closed=st.booleans(), last=st.booleans(), known=st.booleans())
     @stateful.precondition(lambda self: self.saved)
-    def resume(self, closed, last):
-        """From the last state; from that before it if the process died."""
-        snapshot = self.saved[-1 if closed or last else 0]
+    def resume(self, closed, last, known):
+        """From any state that is there, known or not when the folder is opened."""
+        snapshot = self.saved[-1 if last else 0]
         self.target.close() if closed else self.die()
-        self.open()
+        self.open(snapshot.state["replay"] if known else None)
         if replays.held(self.target):
             self.target.stream(1, LENGTH).next()  # leaves no trace
         self.target.set_state(snapshot.state["replay"])
@@ -211,19 +215,20 @@ class Machine(stateful.RuleBasedStateMachine):
             snapshot.journal = []
         self.saved = [snapshot]
 
-    @stateful.rule(actions=ACTIONS, closed=st.booleans())
-    def resume_after_some_actions(self, actions, closed):
+    @stateful.rule(actions=ACTIONS, closed=st.booleans(), known=st.booleans())
+    def resume_after_some_actions(self, actions, closed, known):
         self.go_on(actions)
         self.snapshot()
         self.go_on(actions[::-1])
-        self.resume(closed, last=True)
+        self.resume(closed, True, known)
 
     @stateful.rule()
     def open_again(self):
-        """Without a state."""
+        """Without a state, after a newcomer: before it nothing is tidied up."""
+        self.go_on([(0, 0, MINLEN, LONGEST, 0), (0, 0, MINLEN, MINLEN + 1, 0)])
         self.target.close()
         held = {episode.name for episode in replays.held(self.target).values()}
-        needed = held.union(*(snapshot.needed for snapshot in self.saved[-1:]))
+        needed = held.union(*(snapshot.needed for snapshot in self.saved))
         assert set(replays.names(self.path)) == needed
         self.open()
         folders = [self.path, self.path / store.EVICTED]

@@ -10,9 +10,29 @@ import pytest
 
 from common import config as config_lib
 from common.config import kinds
-from common.records import files
+from common.records import belongings, files
 from dreamerv2 import settings
 from dreamerv2.run import rundir
+
+STEP = f"{files.CHECKPOINTS}/step-000000000009"
+LEFT = (  # what a run leaves, by what it is
+    (files.CHECKPOINTS, [f"{STEP}/{n}" for n in ("state.json", "tensors.index")]),
+    (files.CHECKPOINTS, [f"{files.CHECKPOINTS}/damaged-step-000000000003/state.json"]),
+    (files.REPLAY, [f"{files.REPLAY}/000000-task0-len0009.npz"]),
+    (files.REPLAY, [f"{files.REPLAY}/evicted/000001-task0-len0009.npz"]),
+    (files.TENSORBOARD, [f"{files.TENSORBOARD}/events.out.tfevents.17.host"]),
+    (files.METRICS, [files.METRICS]),
+    (files.WANDB_ID, [files.WANDB_ID]),
+)
+STRANGERS = (  # what somebody else has put beside it
+    "notes.txt",
+    f"{files.REPLAY}/notes.txt",
+    f"{files.REPLAY}/demonstrations.npz",
+    f"{files.TENSORBOARD}/notes.txt",
+    f"{files.CHECKPOINTS}/step-backup.tar",
+    f"{STEP}/notes.txt",
+)
+NOTED = files.Tasks("train_minigrid", ("a", "b"), ((0, 10), (1, 20)))
 
 
 @pytest.fixture
@@ -21,19 +41,35 @@ def config(tmp_path):
 
 
 def contents(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """What is in a folder at any depth, without the lock."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != files.LOCK
+    }
 
 
-def make_run(config):
-    """A folder in which a run has left something of every kind, and a stranger."""
-    folder = rundir.prepare(config)
-    for name in (files.REPLAY, files.CHECKPOINTS, files.TENSORBOARD):
-        (folder / name).mkdir()
-        (folder / name / "file").write_text(name)
-    for name in (files.METRICS, files.WANDB_ID, "notes.txt"):
-        (folder / name).write_text(name)
-    files.write_tasks(folder, files.Tasks("train_minigrid", ("a", "b")))
+def write(folder, names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f'{{"step": 9}} {name}\n')
+
+
+def make_run(config, strangers=()):
+    """A folder in which a run has left something of every kind."""
+    folder = rundir.begin(config, NOTED, is_saved=True)
+    for _, names in LEFT:
+        write(folder, names)
+    write(folder, strangers)
     return folder
+
+
+def start(config, saved=9, tasks=NOTED):
+    """What a run does to its folder before it trains."""
+    with rundir.opened(config):
+        rundir.check(config, tasks, None if config.overwrite else saved)
+        is_saved = saved is not None and not config.overwrite
+        return rundir.begin(config, tasks, is_saved)
 
 
 def test_the_folder_is_the_logdir_with_the_tag(tmp_path, monkeypatch):
@@ -43,17 +79,25 @@ def test_the_folder_is_the_logdir_with_the_tag(tmp_path, monkeypatch):
     assert rundir.path_of(config.update(tag="a")) == tmp_path / "logs" / "a"
 
 
-def test_preparing_makes_the_folder_and_saves_the_configuration(config, tmp_path):
-    folder = rundir.prepare(config)
+@pytest.mark.parametrize("tag", ["..", "a/../..", "/tmp"])
+def test_a_tag_that_leads_out_of_the_logdir_is_refused(config, tag):
+    with pytest.raises(rundir.RunDirError, match="out of the logdir"):
+        rundir.path_of(config.update(tag=tag))
+
+
+def test_a_run_that_begins_notes_what_it_is(config, tmp_path):
+    folder = start(config, None)
     assert folder == tmp_path / "logs" / "run"
-    assert contents(folder) == [files.CONFIG]
+    assert set(contents(folder)) == {files.CONFIG, files.TASKS, files.RUN}
     assert config_lib.Config.read(folder / files.CONFIG) == config
+    assert files.read_tasks(folder) == NOTED
+    assert files.read_saved(folder) is False
 
 
 def test_the_same_configuration_goes_on(config):
-    folder = make_run(config)
+    folder = make_run(config, STRANGERS)
     before = contents(folder)
-    assert rundir.prepare(config) == folder
+    assert start(config) == folder
     assert contents(folder) == before
 
 
@@ -69,7 +113,7 @@ def test_the_same_configuration_goes_on(config):
 )
 def test_where_and_how_a_run_takes_place_may_change(config, change):
     folder = make_run(config)
-    assert rundir.prepare(config.update(change)) == folder
+    assert start(config.update(change)) == folder
 
 
 def test_another_configuration_is_refused_and_the_keys_are_named(config):
@@ -77,7 +121,7 @@ def test_another_configuration_is_refused_and_the_keys_are_named(config):
     before = contents(folder)
     other = config.update({"seed": 3, "rssm.deter": 8, "wandb.group": "x"})
     with pytest.raises(rundir.RunDirError) as error:
-        rundir.prepare(other)
+        start(other)
     message = str(error.value)
     assert "seed: 0 there, 3 now" in message
     assert "rssm.deter: 1024 there, 8 now" in message
@@ -101,92 +145,174 @@ def test_a_key_that_came_later_counts_as_its_default(config):
 
 
 def test_a_run_that_failed_before_its_first_line_stands_in_nobodys_way(config):
-    folder = rundir.prepare(config.update({"rssm.act": "mistyped"}))
+    folder = start(config.update({"rssm.act": "mistyped"}), None)
     (folder / files.METRICS).touch()
     (folder / files.REPLAY).mkdir()
-    assert rundir.prepare(config) == folder
+    assert start(config, None) == folder
     assert config_lib.Config.read(folder / files.CONFIG) == config
 
 
 @pytest.mark.parametrize("name", [files.METRICS, files.CHECKPOINTS])
 def test_metrics_or_snapshots_make_a_run(config, name):
     folder = make_run(config)
-    for other in {files.METRICS, files.CHECKPOINTS} - {name}:
-        rundir._delete(folder / other)
-    with pytest.raises(rundir.RunDirError):
-        rundir.prepare(config.update(seed=3))
+    belongings.delete(folder, tuple({files.METRICS, files.CHECKPOINTS} - {name}))
+    with pytest.raises(rundir.RunDirError, match="another configuration"):
+        start(config.update(seed=3))
 
 
 def test_resume_goes_on_under_the_new_configuration(config):
     folder = make_run(config)
     before = contents(folder)
     other = config.update(seed=3)
-    assert rundir.prepare(other.update(resume=True)) == folder
-    assert contents(folder) == before
-    assert rundir.prepare(other) == folder  # the word is needed once
+    assert start(other.update(resume=True)) == folder
+    assert contents(folder).keys() == before.keys()
+    assert start(other) == folder  # the word is needed once
     with pytest.raises(rundir.RunDirError, match="seed"):
-        rundir.prepare(config)
+        start(config)
+
+
+def test_other_tasks_are_another_run_though_the_configuration_is_the_same(config):
+    make_run(config)
+    tasks = NOTED._replace(names=("a", "b", "c"), ends=(*NOTED.ends, (2, 30)))
+    with pytest.raises(rundir.RunDirError, match="tasks: a, b there, a, b, c now"):
+        start(config, 9, tasks)
+    start(config.update(resume=True), 9, tasks)
+    assert files.read_tasks(rundir.path_of(config)) == tasks
+
+
+@pytest.mark.parametrize(
+    ("ends", "saved", "fits"),
+    [
+        (((0, 10), (1, 40)), 15, True),  # the phase under way gets longer
+        (((0, 10), (1, 16)), 15, True),  # or shorter
+        (((0, 10), (1, 12)), 15, False),  # than what is done
+        (((0, 10), (1, 40)), 20, True),  # the last phase goes on
+        (((0, 10), (1, 20), (0, 30)), 20, True),  # another one follows
+        (((0, 16), (1, 32)), 15, False),  # the first has ended already
+        (((0, 16), (1, 32)), 10, False),
+        (((0, 16), (1, 32)), 5, True),
+        (((1, 10), (0, 20)), 5, False),
+        (((0, 10),), 15, False),
+        (((0, 10),), 10, True),
+    ],
+)
+def test_what_has_been_trained_keeps_its_place_and_length(config, ends, saved, fits):
+    folder = make_run(config)
+    before = contents(folder)
+    config, tasks = config.update(resume=True), NOTED._replace(ends=ends)
+    if fits:
+        start(config, saved, tasks)
+        assert files.read_tasks(folder) == tasks
+    else:
+        with pytest.raises(rundir.RunDirError, match=f"trained up to frame {saved}"):
+            start(config, saved, tasks)
+        assert contents(folder) == before
+
+
+@pytest.mark.parametrize("names", [("a",), ("b", "a"), ("a", "c", "b")])
+def test_tasks_keep_their_numbers(config, names):
+    make_run(config)
+    tasks = NOTED._replace(names=names)
+    with pytest.raises(rundir.RunDirError, match="has the tasks a, b, not"):
+        start(config.update(resume=True), 9, tasks)
 
 
 def test_overwrite_deletes_the_run_and_nothing_else(config):
-    folder = make_run(config)
+    folder = make_run(config, STRANGERS)
     other = config.update(seed=3)
-    assert rundir.prepare(other.update(overwrite=True)) == folder
-    assert contents(folder) == [files.CONFIG, "notes.txt"]
+    assert start(other.update(overwrite=True)) == folder
+    ours = {files.CONFIG, files.TASKS, files.RUN}
+    assert set(contents(folder)) == {*STRANGERS, *ours}
     assert config_lib.Config.read(folder / files.CONFIG) == other
 
 
-def test_a_run_without_a_snapshot_keeps_its_identity_and_no_data(config):
+def test_a_run_that_never_came_to_a_snapshot_begins_anew(config):
+    folder = make_run(config, STRANGERS)
+    files.write_saved(folder, False)
+    belongings.delete(folder, (files.CHECKPOINTS,))
+    start(config, None)
+    ours = {files.CONFIG, files.TASKS, files.RUN, files.WANDB_ID}
+    assert set(contents(folder)) == {*STRANGERS, *ours}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("noted", [False, True])
+def test_a_run_whose_snapshots_are_elsewhere_is_left_as_it_is(config, resume, noted):
     folder = make_run(config)
-    rundir.forget_unsaved(folder)
-    left = {
-        files.CONFIG,
-        files.TASKS,
-        files.CHECKPOINTS,
-        files.WANDB_ID,
-        "notes.txt",
-    }
-    assert set(contents(folder)) == left
+    belongings.delete(folder, (files.CHECKPOINTS,))
+    if not noted:  # by an older version
+        (folder / files.RUN).unlink()
+    before = contents(folder)
+    with pytest.raises(rundir.RunDirError, match="none of its snapshots"):
+        start(config.update(resume=resume), None)
+    assert contents(folder) == before
+    start(config.update(overwrite=True), None)
+    assert set(contents(folder)) == {files.CONFIG, files.TASKS, files.RUN}
+
+
+@pytest.mark.parametrize(("kind", "names"), LEFT)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_no_run_has_written_is_never_touched(config, kind, names, overwrite):
+    folder = rundir.path_of(config)
+    write(folder, names)
+    before = contents(folder)
+    with pytest.raises(rundir.RunDirError, match=f"holds {kind}.* somebody else's"):
+        start(config.update(overwrite=overwrite), None)
+    assert contents(folder) == before
+
+
+def test_another_programs_configuration_makes_no_run(config):
+    folder = rundir.path_of(config)
+    write(folder, [files.METRICS])
+    (folder / files.CONFIG).write_text("logdir: here\nlr: 0.1\n")
+    with pytest.raises(rundir.RunDirError, match=f"{files.METRICS}, {files.CONFIG}"):
+        start(config.update(overwrite=True), None)
+
+
+def test_empty_folders_that_a_disk_may_be_mounted_at_are_in_nobodys_way(config):
+    folder = rundir.path_of(config)
+    (folder / files.CHECKPOINTS).mkdir(parents=True)
+    (folder / files.REPLAY).mkdir()
+    start(config, None)
+    assert config_lib.Config.read(folder / files.CONFIG) == config
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_snapshots_that_could_go_nowhere_are_an_error_at_once(config, overwrite):
+    config = config.update(overwrite=overwrite)
+    snapshots = rundir.path_of(config) / files.CHECKPOINTS
+    snapshots.parent.mkdir(parents=True)
+    snapshots.symlink_to("/nowhere/at/all")
+    with pytest.raises(rundir.RunDirError, match="a link to /nowhere/at/all"):
+        start(config, None)
+    snapshots.unlink()
+    snapshots.write_text("a file")
+    with pytest.raises(rundir.RunDirError, match="is a file"):
+        start(config, None)
+    assert set(contents(snapshots.parent)) == {files.CHECKPOINTS}
 
 
 def test_a_foreign_file_in_place_of_the_configuration_is_refused(config):
     folder = make_run(config)
     (folder / files.CONFIG).write_text("a: [1\n")
     with pytest.raises(config_lib.ConfigError, match="Cannot read"):
-        rundir.prepare(config)
+        start(config.update(overwrite=True))
 
 
 # A run in its folder.
 
-NOTED = files.Tasks("train_minigrid", ("a", "b"), ((0, 10), (1, 20)))
 
-
-def test_an_open_folder_is_locked_and_knows_configuration_and_tasks(config):
-    with rundir.opened(config, NOTED, lambda: True) as folder:
+def test_an_open_folder_is_locked_and_nothing_is_written_yet(config):
+    with rundir.opened(config) as folder:
         assert rundir.is_locked(folder)
-        assert config_lib.Config.read(folder / files.CONFIG) == config
-        assert files.read_tasks(folder) == NOTED
-    assert not rundir.is_locked(folder)
-
-
-@pytest.mark.parametrize("saved", [False, True])
-def test_what_no_snapshot_covers_is_deleted_when_the_folder_is_opened(config, saved):
-    folder = make_run(config)
+        assert not contents(folder)
+    assert not folder.exists()
+    make_run(config)
     before = contents(folder)
-    with rundir.opened(config, NOTED, lambda: saved):
-        lost = set(before) - set(contents(folder))
-    assert lost == (set() if saved else {files.METRICS, files.REPLAY, "tensorboard"})
-
-
-def test_a_folder_that_is_refused_is_left_as_it_was(config):
-    folder = make_run(config)
-    before = {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
-    with pytest.raises(rundir.RunDirError, match="seed: 0 there, 1 now"):
-        with rundir.opened(config.update(seed=1), NOTED, lambda: False):
-            raise AssertionError("It was opened.")
-    (folder / files.LOCK).unlink()
-    after = {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
-    assert after == before
+    with rundir.opened(config):
+        assert contents(folder) == before
+    assert not rundir.is_locked(folder)
+    assert contents(folder) == before
 
 
 @pytest.mark.parametrize(
@@ -226,7 +352,7 @@ def test_every_kind_of_keys_has_keys_and_what_learns_is_in_none():
 def test_a_file_in_place_of_the_folder_is_refused(config, tmp_path):
     (tmp_path / "logs").write_text("I am here already.")
     with pytest.raises(rundir.RunDirError) as error:
-        rundir.prepare(config)
+        start(config)
     message = str(error.value)
     assert str(tmp_path / "logs" / "run") in message
     assert "--logdir" in message
@@ -248,7 +374,7 @@ def test_a_disk_that_takes_nothing_is_noticed_at_once(
 
     monkeypatch.setattr(pathlib.Path, "write_bytes", refuse)
     with pytest.raises(rundir.RunDirError, match=f"{reason}.*--logdir"):
-        rundir.prepare(config.update(overwrite=True))
+        start(config.update(overwrite=True))
     assert contents(folder) == before
 
 

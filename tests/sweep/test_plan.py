@@ -195,7 +195,7 @@ def test_names_that_make_one_folder_are_refused(make):
 
 def test_a_folder_with_a_run_of_another_configuration_is_noticed(make):
     trial = make().trials[1]
-    rundir.prepare(trial.config)
+    rundir.begin(trial.config, files.Tasks(), is_saved=False)
     (trial.folder / files.METRICS).write_text('{"step": 1}\n')
     assert tags(make()) == tags(make(retries=1))  # the same runs: nothing to say
     with pytest.raises(rundir.RunDirError, match="discount: 0.99 there, 0.5 now"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -114,6 +115,21 @@ class Evaluator:
             return None
         return self._shown.next()
 
+    def open(
+        self, folder: pathlib.Path, state: Mapping[str, Any] | None = None
+    ) -> None:
+        """Opens the replay's folder, if there is a replay.
+
+        Args:
+          folder: Where its episodes are.
+          state: What `set_state` will be given, None for a run that begins.
+
+        Raises:
+          ValueError: If the episodes there do not fit.
+        """
+        if self._experience is not None:
+            self._experience.open(folder, state and state["replay"])
+
     def get_state(self) -> dict[str, Any]:
         """Returns the episode counts of every task, fit for JSON."""
         state: dict[str, Any] = {
@@ -131,6 +147,13 @@ class Evaluator:
         if self._experience is not None:
             self._experience.set_state(state["replay"])
             self._shown.set_state(state["shown"])
+
+    def keep(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Lets go of what none of these states of the evaluator needs."""
+        if self._experience is not None:
+            self._experience.keep(
+                [each["replay"] for each in states if "replay" in each]
+            )
 
     @property
     def restarts(self) -> int:

@@ -202,15 +202,70 @@ def test_a_truncated_snapshot_is_moved_aside_and_the_one_before_taken(
     os.truncate(path, path.stat().st_size * tenth // 10)
     assert snapshots.latest() == tmp_path / "step-000000000001"
     assert "step-000000000002 is damaged" in caplog.text
-    assert (tmp_path / "damaged-step-000000000002").is_dir()
+    assert len(snapshots.paths()) == 2  # nothing is moved before the run goes on
+    (tmp_path / "damaged-step-000000000002").mkdir()  # from another time
+    snapshots.move_aside()
+    assert (tmp_path / "damaged-step-000000000002-2" / "checksums.json").is_file()
+    assert len(snapshots.paths()) == 1
 
 
 def test_without_a_whole_snapshot_nothing_is_taken_for_one(tmp_path):
     snapshots = checkpoint.Checkpoints(tmp_path)
     snapshots.save(1, {"a": tf.range(3)}, {})
     (tmp_path / "step-000000000001" / "state.json").write_text("{}  ")
-    with pytest.raises(checkpoint.CheckpointError, match="All 1 snapshots"):
-        snapshots.latest()
+    for _ in range(2):
+        with pytest.raises(checkpoint.CheckpointError, match="All 1 snapshots"):
+            snapshots.latest()
+        snapshots = checkpoint.Checkpoints(tmp_path)
+
+
+def test_a_snapshot_that_cannot_be_read_for_once_is_not_passed_over(
+    tmp_path, monkeypatch
+):
+    snapshots = checkpoint.Checkpoints(tmp_path)
+    for step in (1, 2):
+        snapshots.save(step, {"a": tf.range(3)}, {"step": step})
+    read = checkpoint._checksum
+
+    def refuse(path):
+        if "step-000000000002" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_checksum", refuse)
+        with pytest.raises(checkpoint.CheckpointError, match="2 cannot be read: .*13"):
+            snapshots.latest()
+        assert "Permission" in checkpoint.find_fault(snapshots.paths()[-1])
+    snapshots.move_aside()
+    assert snapshots.latest() == tmp_path / "step-000000000002"
+
+
+def test_what_is_not_named_like_a_snapshot_is_somebody_elses(tmp_path):
+    snapshots = checkpoint.Checkpoints(tmp_path, keep=1)
+    snapshots.save(1, {"a": tf.range(3)}, {"step": 1})
+    (tmp_path / "step-backup.tar").write_text("mine")
+    (tmp_path / "step-000000000009").symlink_to(tmp_path / "step-000000000001")
+    (tmp_path / "step-000000000008.old").mkdir()
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert snapshots.latest().name == "step-000000000001"
+    snapshots.move_aside()
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    snapshots.save(2, {"a": tf.range(3)}, {"step": 2})
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {*before, "step-000000000002"} - {"step-000000000001"}
+
+
+def test_the_states_of_all_snapshots_are_known_as_they_are_on_the_disk(tmp_path):
+    snapshots = checkpoint.Checkpoints(tmp_path, keep=2, always=[1])
+    for step in (1, 2, 3, 4):
+        snapshots.save(step, {"a": tf.range(3)}, {"step": step})
+        again = checkpoint.Checkpoints(tmp_path).states()
+        assert snapshots.states() == again
+    assert [state["step"] for state in again] == [1, 3, 4]
+    (tmp_path / "step-000000000003" / "state.json").write_text('{"st')
+    again = checkpoint.Checkpoints(tmp_path).states()
+    assert [state["step"] for state in again] == [1, 4]
 
 
 def test_the_ends_of_tasks_stay_beside_the_newest(tmp_path):

@@ -209,8 +209,7 @@ def test_every_failure_on_the_way_is_survived(tmp_path):
     assert lines[-1]["loaded_steps"] <= 48
     # On the disk is what is held, and what rows of the next batch still need.
     paths = (tmp_path / files.REPLAY).glob("*.npz")
-    replay = dummies.snapshot(tmp_path)[0]["replay"]
-    assert {path.name for path in paths} == {*replay["held"], *replay["in_use"]}
+    assert {path.name for path in paths} == dummies.needed(tmp_path)
 
 
 def test_a_finished_run_says_so_and_does_nothing(tmp_path, capsys, recorder):
