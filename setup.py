@@ -63,7 +63,10 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=["dreamerv2*", "common*", "gym_minigrid*"], exclude=["*.published"]
     ),
-    package_data={"common.curves": ["published/*"]},
+    package_data={
+        "common.curves": ["published/*"],
+        "dreamerv2.trained": ["quickstart/*", "quickstart/checkpoints/*/*"],
+    },
     py_modules=[path.stem for path in ROOT.glob("*.py") if path.stem != "setup"],
     install_requires=[
         "cloudpickle",
@@ -72,6 +75,7 @@ setuptools.setup(
         "numpy>=2.0",
         "pillow",
         "ruamel.yaml>=0.18",
+        "safetensors>=0.4",
         "scipy>=1.13",
         "tensorboard>=2.20",
         "tensorflow>=2.21",

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from common import config as config_lib
-from common import replay
+from common import replay, specs
 from common.records import files, timing
 from common.records import logger as logger_lib
 from dreamerv2.algorithm import agent as agent_lib
@@ -91,6 +91,7 @@ class Training:
         self._logger, self._timer, self._config = logger, timer, config
         self._progress = timing.Progress()
         self._agent = agent
+        self._spaces = specs.Spaces(agent.obs_specs, agent.act_spec)
         self._folder: pathlib.Path | None = None  # as soon as it may be written
         self._identity: files.Identity | None = None  # of that folder
         self._is_saved = False  # whether a snapshot of the run is there
@@ -223,7 +224,11 @@ class Training:
                     f"No snapshot of step {self.step} could be written: {error} Free "
                     "some space or make the folder writable; older snapshots stay."
                 ) from error
-            own = {**self._collector.get_state(), "env_restarts": self._restarts}
+            own = {
+                **self._collector.get_state(),
+                "env_restarts": self._restarts,
+                "spaces": self._spaces.to_state(),
+            }
             snapshots.save(self.step, tensors, own | parts)
             self._note_saved()
             self._keep(snapshots)
@@ -255,6 +260,8 @@ class Training:
             self._open(folder, state)
             for name, part in self._parts.items():
                 part.set_state(state[name])
+            if "spaces" in state:  # of the first task, whichever is under way
+                self._spaces = specs.Spaces.from_state(state["spaces"])
         self._collector.set_state(state, tensors.policy)
         self._keep(snapshots)
         self._is_saved = True
