@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli, comparison, settings, success
+from dreamerv2 import cli, settings, success
 from dreamerv2.run import rundir, tasks
+from dreamerv2.sweep import comparison
 
 
 def main() -> None:

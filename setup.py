@@ -33,8 +33,15 @@ extras = {
     # here: there these are the others, and `pip install --no-deps dm_control` follows.
     "dmc": [
         "dm_control>=1.0.50; python_version < '3.13'",
-        *("dm-env", "dm-tree", "glfw", "lxml", "mujoco>=3.17,<4", "pyopengl"),
-        *("pyparsing", "requests", "tqdm"),
+        "dm-env",
+        "dm-tree",
+        "glfw",
+        "lxml",
+        "mujoco>=3.17,<4",
+        "pyopengl",
+        "pyparsing",
+        "requests",
+        "tqdm",
     ],
     "crafter": ["crafter>=1.8.3"],
     "gym": ["gym==0.26.2"],
@@ -63,7 +70,10 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=["dreamerv2*", "common*", "gym_minigrid*"], exclude=["*.published"]
     ),
-    package_data={"common.curves": ["published/*"]},
+    package_data={
+        "common.curves": ["published/*"],
+        "dreamerv2.trained": ["quickstart/*", "quickstart/checkpoints/*/*"],
+    },
     py_modules=[path.stem for path in ROOT.glob("*.py") if path.stem != "setup"],
     install_requires=[
         "cloudpickle",
@@ -72,6 +82,7 @@ setuptools.setup(
         "numpy>=2.0",
         "pillow",
         "ruamel.yaml>=0.18",
+        "safetensors>=0.4",
         "scipy>=1.13",
         "tensorboard>=2.20",
         "tensorflow>=2.21",

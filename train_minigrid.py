@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common import config as config_lib
-from dreamerv2 import cli, comparison, settings
+from dreamerv2 import cli, settings
 from dreamerv2.run import tasks
+from dreamerv2.sweep import comparison
 
 
 def main() -> None:

@@ -29,10 +29,10 @@ SHARED = {
 PLACES = {
     "scripts": (1.0, 12.0, "train_minigrid, ..."),
     "dreamerv2.api": (4.9, 11.5, "train from Python"),
-    "dreamerv2.sweep": (8.4, 11.4, "many runs"),
-    "dreamerv2.comparison": (11.6, 11.6, "several replays"),
-    "dreamerv2.watch": (1.5, 10.2, "look at an agent"),
-    "dreamerv2.verify": (4.9, 10.2, "reference numbers"),
+    "dreamerv2.sweep": (9.4, 11.6, "many runs"),
+    "dreamerv2.watch": (3.2, 10.85, "look at an agent"),
+    "dreamerv2.trained": (2.3, 9.95, "an agent at hand"),
+    "dreamerv2.verify": (5.4, 10.2, "reference numbers"),
     "dreamerv2.report": (8.4, 10.2, "tables, figures"),
     "dreamerv2.success": (11.6, 10.2, "one picture"),
     "dreamerv2.cli": (-0.1, 9.0, "errors for people"),
@@ -53,8 +53,8 @@ PLACES = {
 # Where an arrow bends, so that it goes around boxes.
 BENDS = {
     ("scripts", "dreamerv2.cli"): [(-0.5, 11.0)],
-    ("scripts", "dreamerv2.comparison"): [(2.8, 12.3), (10.2, 12.3)],
-    ("dreamerv2.comparison", "dreamerv2.run"): [(10.05, 10.6), (10.05, 9.7)],
+    ("scripts", "dreamerv2.trained"): [(0.9, 10.8)],
+    ("scripts", "dreamerv2.sweep"): [(2.8, 12.3), (8.4, 12.3)],
     ("dreamerv2.settings", "common.config"): [(1.1, 6.6)],
     ("dreamerv2.cli", "common.compute"): [(0.4, 7.3)],
     ("dreamerv2.cli", "common.config"): [(-0.5, 7.8), (-0.5, 2.0)],

@@ -4,6 +4,7 @@ import dreamerv2.api as dv2
 
 config = dv2.defaults.update({"logdir": "~/logdir/run"}).parse_flags()
 dv2.train(env, config)
+action, state = dv2.load("~/logdir/run").act(obs)
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from common.envs import base, checks, gym_adapter, wrappers
 from dreamerv2 import settings
 from dreamerv2.run import loop, phases
 from dreamerv2.run import tasks as tasks_lib
-from dreamerv2.watch import player, show
-from dreamerv2.watch import snapshot as snapshot_lib
+from dreamerv2.trained import evaluation, loaded, player, tasks
+from dreamerv2.trained import snapshot as snapshot_lib
+from dreamerv2.watch import show
 
 Config = config_lib.Config
 ConfigError = coerce.ConfigError
+Agent = loaded.Agent
 configs = settings.configs
 defaults = settings.defaults
 check_env = checks.check_env
@@ -83,11 +86,11 @@ def cl_train_loop(
             "same time; give another one for each task, or functions that make them."
         )
     config = settings.resolve(config.update(eval_envs=1) if single else config)
-    tasks = [
-        _as_task(name, env, evaluation, config)
-        for (name, env), evaluation in zip(named.items(), evals, strict=True)
+    made = [
+        _as_task(name, env, other, config)
+        for (name, env), other in zip(named.items(), evals, strict=True)
     ]
-    loop.train(tasks_lib.TaskList(tasks), config)
+    loop.train(tasks_lib.TaskList(made), config)
 
 
 def watch(
@@ -100,7 +103,7 @@ def watch(
     policy: str = "run",
     seed: int | None = None,
     **options: Any,
-) -> list[show.Result]:
+) -> list[evaluation.Result]:
     """Plays a trained agent, in a video or without one.
 
     Args:
@@ -122,22 +125,76 @@ def watch(
       RuntimeError: If the snapshot or the video fails.
     """
     snapshot = snapshot_lib.load(logdir, checkpoint)
-    several = isinstance(env, list | tuple | Mapping)
-    named = _by_name(env if several else [env])
-    config = snapshot.config.update(envs=1)
-    names = snapshot.task_names or list(named)
-    envs = _in_order(env, names) if several else [env]
-    if len(names) != len(envs):
-        raise ValueError(
-            f"The run in {logdir} has the {len(names)} tasks {', '.join(names)}, but "
-            f"{len(envs)} environments were given; give one for each, in a list."
-        )
-    pairs = zip(names, envs, strict=True)
-    tasks = dict(enumerate(_as_task(name, e, None, config) for name, e in pairs))
+    given = _given_tasks(snapshot, env, logdir)
     actor = player.Player(snapshot, policy, seed)
     if not out:
-        return show.evaluate(actor, tasks, episodes)
-    return show.record(actor, tasks, episodes, out, **options)
+        return evaluation.evaluate(actor, given, episodes)
+    return show.record(actor, given, episodes, out, **options)
+
+
+def load(
+    logdir: str,
+    checkpoint: int | str = "newest",
+    env: Any = None,
+    seed: int | None = None,
+) -> Agent:
+    """Returns a trained agent: to act with, and to ask its model; see `Agent`.
+
+    Args:
+      logdir: The folder of a run, or `quickstart`, an agent that comes with this
+        package (`train_minigrid.py --configs quickstart`).
+      checkpoint: Step of the snapshot, or `newest`.
+      env: Only for snapshots of older versions, which do not know their spaces, of
+        runs that a program has made: its environment, or a function that makes it.
+      seed: Decides all that is drawn at random; the run's seed if None.
+
+    Raises:
+      ValueError: If there is no such run or snapshot, or the environment does not fit.
+      RuntimeError: If the snapshot is damaged, or of another agent.
+    """
+    snapshot = snapshot_lib.load(logdir, checkpoint)
+    given = None if env is None else _as_constructor(env, snapshot.config)
+    return loaded.Agent(snapshot, tasks.find_spaces(snapshot, given), seed)
+
+
+def evaluate(
+    logdir: str,
+    env_or_tasks: Any = None,
+    episodes: int = 20,
+    *,
+    checkpoint: int | str = "newest",
+    policy: str = "run",
+    seed: int | None = None,
+) -> list[evaluation.Result]:
+    """Plays whole episodes: what `python -m dreamerv2.watch --eval` prints.
+
+    Args:
+      logdir: As in `load`.
+      env_or_tasks: Names or numbers of the run's tasks, one or a list; None for all of
+        them. For a run that a program has made, what `watch` takes.
+      episodes: How many of each task.
+      checkpoint: Step of the snapshot, or `newest`.
+      policy: `run` (as the run evaluates), `mode`, `sample` or `explore`.
+      seed: Decides episodes and noise; the run's seed if None.
+
+    Returns:
+      One for each task: `returns`, `lengths` and `success` (empty if the task does not
+      tell) of its episodes, and their `means` by name.
+
+    Raises:
+      ValueError: As in `watch`.
+      RuntimeError: If the snapshot fails.
+    """
+    snapshot = snapshot_lib.load(logdir, checkpoint)
+    given = env_or_tasks
+    words = list(given) if isinstance(given, list | tuple) else [given]
+    if given is None or all(isinstance(word, str | int) for word in words):
+        every = tasks.of_run(snapshot)
+        chosen = tasks.choose(every, [] if given is None else words)
+    else:
+        chosen = _given_tasks(snapshot, given, logdir)
+    actor = player.Player(snapshot, policy, seed)
+    return evaluation.evaluate(actor, chosen, episodes)
 
 
 def wrap(env: Any, config: Config) -> base.Env:
@@ -174,6 +231,21 @@ def _in_order(envs: Sequence[Any] | Mapping[str, Any], names: Iterable[str]) -> 
             f"{', '.join(map(str, envs))}; give one for each by the same name."
         )
     return [envs[name] for name in names]
+
+
+def _given_tasks(snapshot: snapshot_lib.Snapshot, env: Any, logdir: str) -> tasks.Tasks:
+    """The tasks of a run, whose environments the program gives."""
+    several = isinstance(env, list | tuple | Mapping)
+    names = snapshot.task_names or list(_by_name(env if several else [env]))
+    envs = _in_order(env, names) if several else [env]
+    if len(names) != len(envs):
+        raise ValueError(
+            f"The run in {logdir} has the {len(names)} tasks {', '.join(names)}, but "
+            f"{len(envs)} environments were given; give one for each, in a list."
+        )
+    config = snapshot.config.update(envs=1)
+    pairs = zip(names, envs, strict=True)
+    return dict(enumerate(_as_task(name, e, None, config) for name, e in pairs))
 
 
 def _as_task(name: str, env: Any, evaluation: Any, config: Config) -> tasks_lib.Task:

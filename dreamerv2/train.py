@@ -4,6 +4,7 @@ dreamerv2 --task atari_pong --configs atari --logdir ~/logdir/atari_pong/1
 dreamerv2 --task dmc_walker_walk --configs dmc --logdir ~/logdir/dmc_walker_walk/1
 dreamerv2 --task gym_CartPole-v1 --logdir ~/logdir/cartpole
 dreamerv2 --cl --tasks atari_pong,atari_breakout --configs atari --split_sampling
+dreamerv2 export ~/logdir/cartpole --out exported   (dreamerv2 export --help)
 
 Suites: atari, catch, crafter, dmc, gym (any Gymnasium id), minigrid, minihack.
 """
@@ -20,19 +21,20 @@ if __name__ == "__main__":
 
 from common import config as config_lib
 from common.config import coerce
-from dreamerv2 import cli, comparison, settings
+from dreamerv2 import cli, settings
 from dreamerv2.run import tasks
+from dreamerv2.sweep import comparison
+from dreamerv2.trained import command
 
 
 def main() -> None:
-    """Parses the flags, builds the task and trains; the command `dreamerv2`."""
-    cli.run(_main)
+    """Parses the flags, builds the task and trains, or exports: `dreamerv2`."""
+    command.run() if sys.argv[1:2] == ["export"] else cli.run(_main)
 
 
 def _main() -> None:
     config = parse_flags()
     made = make_tasks(config)
-
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from common.compute import devices
 
@@ -50,8 +52,7 @@ def parse_flags(argv: Sequence[str] | None = None) -> config_lib.Config:
       ConfigError: As `settings.parse_flags`; `--task` and `--tasks` are both given.
     """
     config = settings.parse_flags(settings.SCRIPTS["dreamerv2.train"], __doc__, argv)
-    words = sys.argv[1:] if argv is None else argv
-    typed = {word.partition("=")[0] for word in words}
+    typed = {w.partition("=")[0] for w in (sys.argv[1:] if argv is None else argv)}
     if {"--task", "--tasks"} <= typed:
         raise coerce.ConfigError(
             f"--task {config.task} and --tasks {','.join(map(str, config.tasks))} are "

@@ -30,11 +30,12 @@ RANKS = (
     {"dreamerv2.algorithm"},
     {"dreamerv2.settings"},
     {"dreamerv2.run", "dreamerv2.cli"},
+    {"dreamerv2.trained"},
     {
         *("dreamerv2.watch", "dreamerv2.report", "dreamerv2.success"),
         "dreamerv2.verify",
     },
-    {"dreamerv2.comparison", "dreamerv2.sweep"},
+    {"dreamerv2.sweep"},
     {"dreamerv2.api"},
     {"dreamerv2.train", *source.SCRIPTS},
 )
@@ -85,8 +86,8 @@ def rank(name: str) -> int:
 def test_the_walk_sees_imports_of_every_kind():
     found = source.imports("common.config.files")
     assert {"common.config.coerce", "ruamel.yaml"} <= found
-    assert "dreamerv2.run.loop" in source.imports("dreamerv2.comparison")
-    eager = source.imports("dreamerv2.comparison", lazy=False)
+    assert "dreamerv2.run.loop" in source.imports("dreamerv2.sweep.comparison")
+    eager = source.imports("dreamerv2.sweep.comparison", lazy=False)
     assert "dreamerv2.run.loop" not in eager
 
 

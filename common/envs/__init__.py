@@ -3,6 +3,7 @@
     base          Env, the protocol, and Wrapper, which passes everything on
     wrappers      TimeLimit, ActionRepeat
     gym_spaces    spaces of Gymnasium or classic gym -> arrays and actions of ours
+    native        raw observations and actions -> ours and back, from the specs alone
     gym_adapter   any Gymnasium or classic gym environment -> Env
     checks        what is wrong with an environment, said before it is used
     registry      tasks by name, SUITE_NAME: the table of the suites

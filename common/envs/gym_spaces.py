@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common import specs
-from common.envs import base
+from common.envs import base, native
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,8 @@ def action_part(space: Any) -> tuple[specs.ActionSpec, Callable[[np.ndarray], An
     """
     if kind(space) == "Discrete":
         start = int(getattr(space, "start", 0))
-        return specs.ActionSpec(int(space.n), True), lambda a: start + int(a.argmax())
+        spec = specs.ActionSpec(int(space.n), True, specs.Native((), "int64", start))
+        return spec, native.actor(spec)
     if kind(space) != "Box" or not np.issubdtype(space.dtype, np.floating):
         raise ValueError(
             f"Action space {space} is not supported: it must be one Discrete or one "
@@ -89,12 +90,14 @@ def action_part(space: Any) -> tuple[specs.ActionSpec, Callable[[np.ndarray], An
             f"Action space {space} is unbounded: low and high must be finite. Set "
             "bounds with gymnasium.wrappers.RescaleAction or a wrapper of your own."
         )
-
-    def rescale(action: np.ndarray) -> np.ndarray:
-        unit = (action.reshape(low.shape) + 1) / 2  # [A] -> the Box, 0 to 1 inside
-        return np.clip(low + unit * (high - low), low, high).astype(space.dtype)
-
-    return specs.ActionSpec(int(low.size), False), rescale
+    written = specs.Native(
+        shape=tuple(low.shape),
+        dtype=np.dtype(space.dtype).name,
+        low=low.tolist(),
+        high=high.tolist(),
+    )
+    spec = specs.ActionSpec(int(low.size), False, written)
+    return spec, native.actor(spec)
 
 
 def kind(space: Any) -> str:
@@ -105,38 +108,25 @@ def kind(space: Any) -> str:
     return ""
 
 
-def nearest_indices(source: int, target: int) -> np.ndarray:
-    """Nearest-neighbour resize of an axis, pixel centres aligned: int [target]."""
-    return ((np.arange(target) + 0.5) * source / target).astype(np.intp)
-
-
 def _one_hot(space: Any, size: tuple[int, int] | None) -> ObservationPart:
-    count, start = int(space.n), int(getattr(space, "start", 0))
-    eye = np.eye(count, dtype=np.float32)
-    spec = specs.ArraySpec((count,), np.dtype(np.float32))
-    return ObservationPart(spec, (), lambda x: eye[int(x) - start].copy())
+    start = int(getattr(space, "start", 0))
+    written = specs.Native((), "int64", start)
+    return _part(specs.ArraySpec((int(space.n),), np.dtype(np.float32), written))
 
 
 def _array(space: Any, size: tuple[int, int] | None) -> ObservationPart:
     shape = tuple(space.shape)
+    written = specs.Native(shape, np.dtype(space.dtype).name)
     if not _is_image(space):
-        spec = specs.ArraySpec((int(np.prod(shape)),), np.dtype(np.float32))
-        return ObservationPart(spec, shape, lambda x: _as_vector(x, spec))
+        length = (int(np.prod(shape)),)
+        return _part(specs.ArraySpec(length, np.dtype(np.float32), written))
     height, width, channels = (*shape, 1)[:3]
-    rows, columns = (
-        nearest_indices(*pair)
-        for pair in zip(shape[:2], size or shape[:2], strict=True)
-    )
-    resized = (len(rows), len(columns), channels)
-
-    def resize(image: np.ndarray) -> np.ndarray:
-        return image.take(rows, axis=0).take(columns, axis=1).reshape(resized)
-
-    return ObservationPart(specs.ArraySpec(resized, np.dtype(np.uint8)), shape, resize)
+    resized = (*(size or (height, width)), channels)
+    return _part(specs.ArraySpec(resized, np.dtype(np.uint8), written))
 
 
-def _as_vector(array: np.ndarray, spec: specs.ArraySpec) -> np.ndarray:
-    return np.array(array, spec.dtype).reshape(spec.shape)
+def _part(spec: specs.ArraySpec) -> ObservationPart:
+    return ObservationPart(spec, spec.native.shape, native.observer(spec))
 
 
 def _is_image(space: Any) -> bool:

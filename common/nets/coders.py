@@ -51,6 +51,11 @@ def to_numbers(observation: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     return tf.cast(observation, dtype)
 
 
+def to_bytes(image: tf.Tensor) -> tf.Tensor:
+    """Returns an image around [0, 1] as uint8."""
+    return tf.cast(tf.round(tf.clip_by_value(image, 0.0, 1.0) * 255), tf.uint8)
+
+
 class Encoder(nn.Module):
     """Images through convolutions, vectors through dense layers, side by side."""
 

@@ -117,15 +117,22 @@ class Agent(nn.Module):
         Returns:
           Actions [N, A], and the state for the next call.
         """
-        noise = self._schedules["eval_noise" if evaluate else "expl_noise"](step)
         return self._policy(
             {key: obs[key] for key in (*self._obs_keys, "is_first")},
             state,
             self._next_seed("evaluation" if evaluate else "policy"),
-            noise=noise,
+            noise=self.noise(step, evaluate),
             exploring=exploring,
             evaluate=evaluate,
         )
+
+    def noise(self, step: int, evaluate: bool) -> float:
+        """Returns how much noise actions get at an environment step."""
+        return self._schedules["eval_noise" if evaluate else "expl_noise"](step)
+
+    def policy_stream(self, evaluate: bool) -> int:
+        """Returns the first number of the seeds of `policy`; the other one counts."""
+        return self._seeds["evaluation" if evaluate else "policy"] % 2**31
 
     def train(
         self, data: Mapping[str, np.ndarray], state: rssm.State | None, *, step: int

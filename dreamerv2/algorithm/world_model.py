@@ -232,6 +232,25 @@ class WorldModel(nn.Module):
         if not differentiable:
             start = self.rssm.constant(start)
         start = graphs.flatten_time(start)  # [B, T, ...] -> [N, ...]
+        states = self.rollout(policy, action_noise, start, horizon, seed)
+        feat = self.rssm.feat(states)  # [H + 1, N, F]
+        rows = start["deter"].shape[0]
+        discount = self._discounts(feat, tf.reshape(is_terminal, [rows]))
+        weight = losses.discount_weights(discount)
+        return Trajectory(feat, states["action"], discount, weight)
+
+    def rollout(
+        self,
+        policy: Callable[[onehots.Latents, tf.Tensor | None], tf.Tensor],
+        action_noise: tf.Tensor | None,
+        start: rssm.State,
+        horizon: int,
+        seed: tf.Tensor | None,
+    ) -> rssm.State:
+        """Returns the states [H + 1, N, ...] that a policy imagines, the first given.
+
+        Each has the `action` that led to it, the first one zeros. See `imagine`.
+        """
         rows = start["deter"].shape[0]
         seeds = None if seed is None else tf.random.split(seed, horizon)
 
@@ -247,13 +266,9 @@ class WorldModel(nn.Module):
 
         start = {**start, "action": tf.zeros([rows, self._action_size])}
         states = scans.scan(step, tf.range(horizon), start, unroll=self._config.unroll)
-        states = tf.nest.map_structure(
+        return tf.nest.map_structure(
             lambda first, rest: tf.concat([first[None], rest], 0), start, states
         )
-        feat = self.rssm.feat(states)  # [H + 1, N, F]
-        discount = self._discounts(feat, tf.reshape(is_terminal, [rows]))
-        weight = losses.discount_weights(discount)
-        return Trajectory(feat, states["action"], discount, weight)
 
     def reward(self, feat: tf.Tensor | onehots.Latents) -> tf.Tensor:
         """Returns the modes [...] of p(r_t | h_t, z_t), given features [..., F]."""

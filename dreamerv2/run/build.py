@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -39,17 +39,10 @@ def count_restarts(envs: Sequence[base.Env]) -> int:
     return sum(getattr(env, "restarts", 0) for env in envs)
 
 
-class Spaces(NamedTuple):
-    """What an agent needs to be the same in every task."""
-
-    obs_specs: Mapping[str, specs.ArraySpec]
-    act_spec: specs.ActionSpec
-
-
 def check_specs(
     name: str,
-    env: base.Env | Spaces,
-    other: base.Env | Spaces | agent_lib.Agent,
+    env: base.Env | specs.Spaces,
+    other: base.Env | specs.Spaces | agent_lib.Agent,
     whose: str = "the first task",
 ) -> None:
     """Compares the spaces of a task's environment with those that an agent has.
@@ -99,10 +92,10 @@ def check_tasks(tasks: tasks_lib.TaskList, config: config_lib.Config) -> None:
         check_specs(name, _spaces_of(make, config), there, f"the task {first}")
 
 
-def _spaces_of(make: Callable[[], base.Env], config: config_lib.Config) -> Spaces:
+def _spaces_of(make: Callable[[], base.Env], config: config_lib.Config) -> specs.Spaces:
     made = parallel.make_parallel(make, config.envs_parallel)
     with contextlib.closing(made) as env:
-        return Spaces(env.obs_specs, env.act_spec)
+        return specs.Spaces(env.obs_specs, env.act_spec)
 
 
 def make_replay(

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from common.nets import weights
+
 if TYPE_CHECKING:  # Which snapshots are whole can be told without TensorFlow.
     import tensorflow as tf
 
@@ -260,22 +262,25 @@ def load_tensors(path: pathlib.Path) -> dict[str, Any]:
 def assign(variables: Mapping[str, tf.Variable], arrays: Mapping[str, Any]) -> None:
     """Sets variables to the arrays of the same names.
 
+    What does no harm where it is missing, or not used, is told as a warning; see
+    `weights.compare`.
+
     Raises:
-      CheckpointError: If a name is missing on either side, or a shape differs.
+      CheckpointError: If networks differ; the message names their weights.
     """
-    missing = sorted(set(variables) ^ set(arrays))
-    if missing:
+    found = weights.compare(
+        {name: tuple(variable.shape) for name, variable in variables.items()},
+        {name: np.shape(array) for name, array in arrays.items()},
+    )
+    if found.faults:
         raise CheckpointError(
-            f"The snapshot and the agent differ in {len(missing)} tensors, among them "
-            f"{missing[:3]}; they belong to different configurations."
+            f"The snapshot is of another agent: {'; '.join(found.faults)}. Keep sizes, "
+            "layers and heads as its run's config.yaml has them, or train anew."
         )
-    for name, variable in variables.items():
-        if tuple(variable.shape) != arrays[name].shape:
-            raise CheckpointError(
-                f"{name} has shape {arrays[name].shape} in the snapshot, but "
-                f"{tuple(variable.shape)} in the agent; sizes were changed."
-            )
-        variable.assign(arrays[name])
+    for note in found.notes:
+        _LOG.warning("A snapshot of another version, which does no harm: %s.", note)
+    for name in set(variables) & set(arrays):
+        variables[name].assign(arrays[name])
 
 
 def split_tensors(arrays: Mapping[str, np.ndarray]) -> Tensors:

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from common import config as config_lib
-from common import replay
+from common import replay, specs
 from common.records import files, timing
 from common.records import logger as logger_lib
 from dreamerv2.algorithm import agent as agent_lib
@@ -96,6 +96,7 @@ class Training:
         self._progress = timing.Progress()
         self._agent = agent
         self._supply = learner_lib.Supply(experience, config)
+        self._spaces = specs.Spaces(agent.obs_specs, agent.act_spec)
         self._folder: pathlib.Path | None = None  # as soon as it may be written
         self._identity: files.Identity | None = None  # of that folder
         self._is_saved = False  # whether a snapshot of the run is there
@@ -144,10 +145,7 @@ class Training:
             self._learner.update(self.step)
 
     def evaluate(self, stop: stopping.StopRequest) -> None:
-        """Evaluates on every task when that is due, and when a phase ends.
-
-        A stop interrupts it before the next step; then it is as if it had not begun.
-        """
+        """Evaluates on every task when due and when a phase ends; a stop undoes it."""
         self.interrupted = None
         if not self._learner.updates or not self._config.eval_every:
             return
@@ -201,14 +199,11 @@ class Training:
     def save(self, snapshots: checkpoint.Checkpoints, needed: bool) -> None:
         """Writes a snapshot when that is due, and when a phase ends.
 
-        Args:
-          snapshots: Where it is written.
-          needed: Whether it is an error if it cannot be written; else that is only
-            reported, and tried again when the next is due. What the snapshots before
-            it need stays.
+        One that is not `needed` may fail: that is reported, and tried again when the
+        next is due. What the snapshots before it need stays.
 
         Raises:
-          CheckpointError: If it cannot be written.
+          CheckpointError: If it is needed and cannot be written.
         """
         due = self._due.save(self.step)
         if not self._collector.ended and not (due and self._learner.updates):
@@ -242,7 +237,10 @@ class Training:
                     f"No snapshot of step {self.step} could be written: {error} Free "
                     "some space or make the folder writable; older snapshots stay."
                 ) from error
-            own = {**self._collector.get_state(), "env_restarts": self._restarts}
+            own = self._collector.get_state() | {
+                "env_restarts": self._restarts,
+                "spaces": self._spaces.to_state(),
+            }
             if self.interrupted is not None:
                 episode = self._collector.last_episode
                 own |= {"interrupted": self.interrupted, "episode": episode}
@@ -277,6 +275,8 @@ class Training:
             self._open(folder, state)
             for name, part in self._parts.items():
                 part.set_state(state[name])
+            if "spaces" in state:  # of the first task, whichever is under way
+                self._spaces = specs.Spaces.from_state(state["spaces"])
         self._collector.set_state(state, tensors.policy)
         self.interrupted = state.get("interrupted")
         self._keep(snapshots)
@@ -287,15 +287,15 @@ class Training:
         self._folder = folder
         self._identity = files.identity(folder)
         self._logger.connect(outputs)
-        frames = self.step * self._config.action_repeat
         if not self._is_saved:
             self._open(folder, {})
-        elif self.interrupted is None:
-            self._logger.rewind(frames)
-        else:  # what was logged of this very step may be of before or after it
-            self._logger.rewind(frames - 1)
-            if self._collector.last_episode:
-                self.write(self._collector.last_episode)
+            return
+        # Records of an interrupted step itself may have come before or after it.
+        again = self.interrupted is not None and self._collector.last_episode
+        frames = self.step * self._config.action_repeat
+        self._logger.rewind(frames - (self.interrupted is not None))
+        if again:
+            self.write(again)
 
     def set_aside(self, stop: stopping.StopRequest) -> None:
         """Plays the episodes that the world model is judged on; see `SetAside.play`."""

@@ -1,1 +1,1 @@
-"""Watching a trained agent: a `snapshot`, a `player` of it, and what is to be seen."""
+"""Watching a trained agent: `show` makes a video of `film`s, or a table."""

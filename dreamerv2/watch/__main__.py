@@ -5,10 +5,8 @@ python -m dreamerv2.watch --logdir ~/logdir/quickstart --eval 20
 """
 
 import json
-import pathlib
 
 from common import config as config_lib
-from common.config import plugins
 from dreamerv2 import cli, settings
 
 FLAGS = {
@@ -41,50 +39,26 @@ def main(argv: list[str] | None = None) -> None:
         raise ValueError("Which run? Give its folder: --logdir RUN.")
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
-    from dreamerv2.watch import player, show
-    from dreamerv2.watch import snapshot as snapshot_lib
+    from dreamerv2.trained import evaluation, player, tasks
+    from dreamerv2.trained import snapshot as snapshot_lib
+    from dreamerv2.watch import show
 
     snapshot = snapshot_lib.load(flags.logdir, flags.checkpoint)
-    tasks = show.choose(_all_tasks(snapshot, flags.script), flags.task)
+    chosen = tasks.choose(tasks.of_run(snapshot, flags.script), flags.task)
     seed = None if flags.seed == -1 else flags.seed
     actor = player.Player(snapshot, flags.policy, seed)
     if flags.eval:
-        results = show.evaluate(actor, tasks, flags.eval)
+        results = evaluation.evaluate(actor, chosen, flags.eval)
     else:
         shown = {key: flags[key] for key in ("fps", "scale", "context", "horizon")}
-        results = show.record(actor, tasks, flags.episodes, flags.out, **shown)
+        results = show.record(actor, chosen, flags.episodes, flags.out, **shown)
     if flags.json:
-        print(json.dumps(show.summary(actor, results), indent=2))
+        print(json.dumps(evaluation.summary(actor, results), indent=2))
         return
-    print(f"Snapshot {snapshot.path}, step {snapshot.step}.\n{show.table(results)}")
+    print(f"Snapshot {snapshot.path}, step {snapshot.step}.")
+    print(evaluation.table(results))
     if not flags.eval:
         print(f"The video is {flags.out}.")
-
-
-def _all_tasks(snapshot, script: str) -> list:
-    """All tasks of a run, made by the script that trained it."""
-    script = script or snapshot.script
-    if script.endswith(".py") and not pathlib.Path(script).expanduser().is_file():
-        script = pathlib.Path(script).stem  # the run was trained in another place
-    if not script and snapshot.task_names:
-        raise ValueError(
-            "This run was given its environments by a Python program, and only that "
-            "can make them: import dreamerv2.api as dv2; dv2.watch(env, logdir)."
-        )
-    if not script:
-        raise ValueError(
-            "This run was made by an unknown script; say with --script which of "
-            f"{', '.join(settings.SCRIPTS)} makes its tasks, or give your own."
-        )
-    made = plugins.choose("script", f"{script}:make_tasks", {})(snapshot.config)
-    tasks = [*made.trained, *made.eval_only]
-    names = [task.name for task in tasks]
-    if snapshot.task_names and list(snapshot.task_names) != names:
-        raise ValueError(
-            f"The run has the tasks {', '.join(snapshot.task_names)}, but {script} "
-            f"makes {', '.join(names)}; give another --script."
-        )
-    return tasks
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from common.nets import coders
 from common.records import video
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.algorithm import world_model
@@ -85,12 +86,7 @@ class Predictor:
     def _look_ahead(self, data: Any, state: Any, seed: tf.Tensor) -> tuple[Any, Any]:
         data = self._model.preprocess(data)
         images, state = self._model.look_ahead(data, state, self._context, seed)
-        return {key: to_bytes(value) for key, value in images.items()}, state
-
-
-def to_bytes(image: tf.Tensor) -> tf.Tensor:
-    """Returns an image around [0, 1] as uint8."""
-    return tf.cast(tf.round(tf.clip_by_value(image, 0.0, 1.0) * 255), tf.uint8)
+        return {key: coders.to_bytes(value) for key, value in images.items()}, state
 
 
 def frames(

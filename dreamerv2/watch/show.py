@@ -1,78 +1,22 @@
-"""Shows a trained agent: as a video, or as a table of evaluations."""
+"""Shows a trained agent as a video, beside what its model predicts."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
 
 import numpy as np
 
 from common.records import video
-from dreamerv2.run import tasks as tasks_lib
+from dreamerv2.trained import evaluation
+from dreamerv2.trained import player as player_lib
+from dreamerv2.trained import tasks as tasks_lib
 from dreamerv2.watch import film
-from dreamerv2.watch import player as player_lib
-
-
-class Result(NamedTuple):
-    """What an agent reached in a task."""
-
-    task: int
-    name: str
-    episodes: list[player_lib.Episode]  # without transitions
-
-    def values(self) -> dict[str, list[float]]:
-        """Returns one number for each episode: return, length, success if known."""
-        values = {
-            "return": [episode.score for episode in self.episodes],
-            "length": [float(episode.length) for episode in self.episodes],
-            "success": [
-                float(e.success) for e in self.episodes if e.success is not None
-            ],
-        }
-        return {name: numbers for name, numbers in values.items() if numbers}
-
-
-Tasks = Mapping[int, tasks_lib.Task]  # by their numbers in the run
-
-
-def choose(tasks: Sequence[tasks_lib.Task], chosen: Iterable[Any]) -> Tasks:
-    """Returns tasks by number.
-
-    Args:
-      tasks: All tasks of the run.
-      chosen: Numbers or names; all tasks if empty.
-
-    Raises:
-      ValueError: If there is no such task.
-    """
-    known = {str(number): number for number in range(len(tasks))}
-    known.update({task.name: number for number, task in enumerate(tasks)})
-    numbers = []
-    for word in map(str, chosen):
-        if word not in known:
-            names = ", ".join(f"{k} {task.name}" for k, task in enumerate(tasks))
-            raise ValueError(f"There is no task {word!r} in this run; it has {names}.")
-        numbers.append(known[word])
-    return {k: tasks[k] for k in dict.fromkeys(numbers or range(len(tasks)))}
-
-
-def evaluate(player: player_lib.Player, tasks: Tasks, episodes: int) -> list[Result]:
-    """Plays episodes of each task.
-
-    Raises:
-      ValueError: If `episodes` is below 1, or the environments do not fit.
-    """
-    _check_positive(episodes=episodes)
-    return [
-        Result(number, task.name, list(player.play(task, number, episodes)))
-        for number, task in tasks.items()
-    ]
 
 
 def record(
     player: player_lib.Player,
-    tasks: Tasks,
+    tasks: tasks_lib.Tasks,
     episodes: int,
     out: str | os.PathLike,
     *,
@@ -80,7 +24,7 @@ def record(
     scale: int = 4,
     context: int = film.CONTEXT,
     horizon: int = 50,
-) -> list[Result]:
+) -> list[evaluation.Result]:
     """Plays episodes of each task and shows them in one video.
 
     Args:
@@ -97,11 +41,11 @@ def record(
       ValueError: If a number or the name is not valid, or there is no image to show.
       VideoError: If the video cannot be written.
     """
-    _check_positive(episodes=episodes, scale=scale)
+    evaluation.check_positive(episodes=episodes, scale=scale)
     results, predictor = [], None
     with video.Writer(out, fps) as writer:
         for number, task in tasks.items():
-            results.append(Result(number, task.name, []))
+            results.append(evaluation.Result(number, task.name, []))
             for episode in player.play(task, number, episodes, keep=True):
                 if predictor is None:
                     predictor = film.Predictor(
@@ -114,43 +58,6 @@ def record(
                     writer.add(frame)
                 results[-1].episodes.append(episode._replace(transitions={}))
     return results
-
-
-def table(results: Sequence[Result]) -> str:
-    """Returns a line for each task: mean, std, min and max over the episodes."""
-    width = max(len("task"), *(len(result.name) for result in results))
-    head = f"{'task':>4}  {'name':<{width}}  {'':<7}  {'mean':>8}  {'std':>8}"
-    lines = [f"{head}  {'min':>8}  {'max':>8}  episodes"]
-    for result in results:
-        start = f"{result.task:>4}  {result.name:<{width}}"
-        for name, numbers in result.values().items():
-            stats = "  ".join(f"{x:>8.4g}" for x in _statistics(numbers).values())
-            lines.append(f"{start}  {name:<7}  {stats}  {len(numbers):>8}")
-            start = " " * (6 + width)
-    return "\n".join(lines)
-
-
-def summary(player: player_lib.Player, results: Sequence[Result]) -> dict[str, Any]:
-    """Returns what was played and the results, fit for JSON."""
-    tasks = [
-        {
-            "task": result.task,
-            "name": result.name,
-            "episodes": len(result.episodes),
-            **{
-                name: {**_statistics(numbers), "values": numbers}
-                for name, numbers in result.values().items()
-            },
-        }
-        for result in results
-    ]
-    return {
-        "checkpoint": str(player.snapshot.path),
-        "step": player.snapshot.step,
-        "policy": player.policy,
-        "seed": player.config.seed,
-        "tasks": tasks,
-    }
 
 
 def _draw(
@@ -187,19 +94,3 @@ def _image_key(player: player_lib.Player) -> tuple[str, bool]:
             "evaluate without a video: --eval 20."
         )
     return order[0], order[0] in decoded
-
-
-def _check_positive(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise ValueError(f"{name} is {number}; give at least 1.")
-
-
-def _statistics(numbers: Sequence[float]) -> dict[str, float]:
-    functions: dict[str, Callable] = {
-        "mean": np.mean,
-        "std": np.std,  # of the episodes, not of the mean
-        "min": np.min,
-        "max": np.max,
-    }
-    return {name: float(function(numbers)) for name, function in functions.items()}

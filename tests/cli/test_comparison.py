@@ -8,8 +8,8 @@ import pytest
 import interference
 import train_minigrid
 from common.records import files
-from dreamerv2 import comparison
 from dreamerv2.run import rundir
+from dreamerv2.sweep import comparison
 
 KEPT = {"fifo": (0.0, 0.5), "split": (1.0, 0.5)}  # of both tasks at the end
 

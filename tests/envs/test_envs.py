@@ -11,7 +11,14 @@ from gymnasium import spaces
 
 import gym_minigrid
 from common import specs
-from common.envs import base, gym_adapter, gym_spaces, statistics, wrappers
+from common.envs import (
+    base,
+    gym_adapter,
+    gym_spaces,
+    native,
+    statistics,
+    wrappers,
+)
 from common.envs.suites import generic, minigrid
 
 UINT8, FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
@@ -147,7 +154,7 @@ def test_discrete_observations_count_from_their_start():
 def test_nearest_pixels_are_those_whose_centres_are():
     for source, target in itertools.product(range(1, 40), repeat=2):
         exact = [(2 * i + 1) * source // (2 * target) for i in range(target)]
-        assert gym_spaces.nearest_indices(source, target).tolist() == exact
+        assert native.nearest_indices(source, target).tolist() == exact
 
 
 def test_images_are_resized_as_pillow_does():
@@ -394,7 +401,7 @@ def test_the_tasks_are_those_of_the_paper():
 def test_frames_and_rewards_equal_those_of_minigrid_itself():
     from minigrid import wrappers as theirs
 
-    rows = gym_spaces.nearest_indices(56, 64)
+    rows = native.nearest_indices(56, 64)
     for task in (
         *minigrid.MINIGRID_3,
         *minigrid.MULTISKILL,

@@ -22,10 +22,12 @@ from dreamerv2 import settings
 from dreamerv2.algorithm import explore
 from dreamerv2.run import checkpoint, loop, rundir
 from dreamerv2.run import tasks as tasks_lib
+from dreamerv2.trained import evaluation
+from dreamerv2.trained import player as player_lib
+from dreamerv2.trained import snapshot as snapshot_lib
+from dreamerv2.trained import tasks as trained_tasks
 from dreamerv2.watch import __main__ as watch
 from dreamerv2.watch import film, show
-from dreamerv2.watch import player as player_lib
-from dreamerv2.watch import snapshot as snapshot_lib
 
 SETTINGS = {
     "seed": 1,  # goes right
@@ -86,7 +88,8 @@ def test_an_evaluation_is_that_of_the_run(trained):
     tapes = dummies.Tapes(2, dummies.Gallery)
     player = player_lib.Player(snapshot_lib.load(folder))
     episodes = len(dummies.seeds(before.eval[0]))  # of all evaluations of the run
-    results = show.evaluate(player, show.choose(tapes.tasks, []), episodes)
+    tasks = trained_tasks.choose(tapes.tasks, [])
+    results = evaluation.evaluate(player, tasks, episodes)
     for name, weight in player.agent.named_weights().items():
         np.testing.assert_array_equal(weight, player.snapshot.tensors[name])
     last = [line for line in dummies.read(folder) if "eval_return_0" in line][-1]
@@ -107,9 +110,9 @@ def test_episodes_depend_on_the_seed_and_not_on_the_other_tasks(trained):
 
     def play(chosen, seed, policy="sample", count=3):
         player = player_lib.Player(snapshot_lib.load(trained[0]), policy, seed)
-        chosen = show.choose(tapes.tasks, chosen)
+        chosen = trained_tasks.choose(tapes.tasks, chosen)
         del tapes.eval[1][:]
-        show.evaluate(player, chosen, count)
+        evaluation.evaluate(player, chosen, count)
         return dummies.seeds(tapes.eval[1]), dummies.steps(tapes.eval[1])
 
     seeds, steps = play([], 7)
@@ -133,7 +136,7 @@ def test_a_run_of_many_devices_is_watched_on_one(trained):
 
 
 def test_explored_is_what_the_run_explored_with(trained):
-    tasks = show.choose(dummies.Tapes(1, dummies.Gallery).tasks, [])
+    tasks = trained_tasks.choose(dummies.Tapes(1, dummies.Gallery).tasks, [])
     snapshot = snapshot_lib.load(trained[0])
     with pytest.raises(ValueError, match="expl_behavior is greedy; choose mode"):
         player_lib.Player(snapshot, "explore")
@@ -154,7 +157,7 @@ def test_explored_is_what_the_run_explored_with(trained):
         )
         player._agent_for = lambda name, env, agent=agent: agent
         player.agent = agent
-        show.evaluate(player, tasks, 1)
+        evaluation.evaluate(player, tasks, 1)
         (options,) = {(*c["exploring"], c["evaluate"], c["step"]) for c in calls}
         assert options == (expected, False, 80)
 
@@ -164,7 +167,7 @@ def test_a_task_with_other_spaces_is_named(trained):
     other = dummies.Tapes(1).tasks[0]._replace(name="vector")
     player = player_lib.Player(snapshot_lib.load(trained[0]))
     with pytest.raises(ValueError, match="task vector has other spaces"):
-        show.evaluate(player, {0: tapes.tasks[0], 1: other}, 1)
+        evaluation.evaluate(player, {0: tapes.tasks[0], 1: other}, 1)
 
 
 # The video.
@@ -181,11 +184,11 @@ def test_a_video_shows_truth_and_model_and_when_it_predicts(trained, tmp_path):
     tapes = dummies.Tapes(2, dummies.Gallery)
     player = player_lib.Player(snapshot_lib.load(trained[0]))
     path = tmp_path / "v.gif"
-    tasks = show.choose(tapes.tasks, [1])
+    tasks = trained_tasks.choose(tapes.tasks, [1])
     options = {"fps": 10, "scale": 2, "context": 3, "horizon": 6}
     (result,) = show.record(player, tasks, 2, path, **options)
     assert (result.task, result.name, len(result.episodes)) == (1, "walk1", 2)
-    (again,) = show.evaluate(player, tasks, 2)
+    (again,) = evaluation.evaluate(player, tasks, 2)
     assert again == result  # the same episodes, whether shown or not
     frames = [frame for ms, frame in stills(path) for _ in range(ms // 100)]
     lengths = [episode.length + 1 for episode in result.episodes]
@@ -314,9 +317,9 @@ def test_weights_of_another_size_are_refused(run):
     snapshot = snapshot_lib.load(run)
     config = snapshot.config.update({"rssm.deter": 9})
     player = player_lib.Player(snapshot._replace(config=config))
-    tasks = show.choose(dummies.Tapes(1, dummies.Gallery).tasks, [])
-    with pytest.raises(checkpoint.CheckpointError, match="sizes were changed"):
-        show.evaluate(player, tasks, 1)
+    tasks = trained_tasks.choose(dummies.Tapes(1, dummies.Gallery).tasks, [])
+    with pytest.raises(checkpoint.CheckpointError, match="other shapes have .* here"):
+        evaluation.evaluate(player, tasks, 1)
 
 
 # The command.

@@ -168,11 +168,20 @@ def test_a_damaged_state_is_named_with_the_way_out(snapshots):
 # Assigning.
 
 
-def test_names_that_differ_are_listed():
-    variables = {"a": tf.Variable(0.0), "b": tf.Variable(0.0)}
-    with pytest.raises(checkpoint.CheckpointError, match="2 tensors.*'b', 'c'"):
-        checkpoint.assign(variables, {"a": np.float32(1), "c": np.float32(1)})
-    assert variables["a"] == 0
+def test_weights_that_a_network_lacks_are_named_and_nothing_is_set():
+    variables = {"net/a": tf.Variable([0.0]), "net/b": tf.Variable([0.0])}
+    saved = {"net/a": np.ones(1, np.float32), "net/c": np.ones(1, np.float32)}
+    wanted = "lacks net/b; the agent's networks have no net/c.*config.yaml"
+    with pytest.raises(checkpoint.CheckpointError, match=wanted):
+        checkpoint.assign(variables, saved)
+    assert variables["net/a"] == 0
+
+
+def test_a_counter_that_an_older_version_lacked_begins_anew(caplog):
+    variables = {"net/a": tf.Variable([0.0]), "new": tf.Variable(5.0)}
+    checkpoint.assign(variables, {"net/a": np.ones(1, np.float32)})
+    assert (variables["net/a"][0], variables["new"]) == (1, 5)
+    assert "begins anew: new" in caplog.text
 
 
 def test_shapes_that_differ_are_told():

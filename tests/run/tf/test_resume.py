@@ -14,7 +14,7 @@ import tensorflow as tf
 from common.envs import gym_adapter
 from common.records import files
 from dreamerv2.run import checkpoint, loop, rundir, tasks, training
-from dreamerv2.watch import snapshot as snapshot_lib
+from dreamerv2.trained import snapshot as snapshot_lib
 
 
 @pytest.fixture(autouse=True)
@@ -81,6 +81,29 @@ def test_resumed_in_the_middle_a_run_ends_as_if_never_stopped(
     dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
 
 
+class Precise(dummies.Walk):
+    """Its second task writes its observations in another type."""
+
+    def __init__(self, task=0, tape=None, **options):
+        super().__init__(task, tape, **options)
+        kind = np.float64 if task else np.float32
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (3,), kind)
+
+
+def test_the_spaces_that_a_run_notes_are_of_its_first_task_wherever_it_stopped(
+    tmp_path,
+):
+    settings = {"checkpoint_every": 10}
+    dummies.run(tmp_path / "whole", dummies.Tapes(2, Precise), **settings)
+    tapes = dummies.Tapes(2, Precise)
+    tapes.options[1] = {"fails_at": 25}
+    run_until_failure(tmp_path / "stopped", tapes, **settings)
+    dummies.run(tmp_path / "stopped", tapes, **settings)
+    dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
+    state, _ = dummies.snapshot(tmp_path / "stopped")
+    assert state["spaces"]["obs"]["vector"]["native"]["dtype"] == "float32"
+
+
 def test_weights_moments_and_the_carried_state_are_those_of_the_snapshot(
     tmp_path, recorder, monkeypatch
 ):
@@ -109,7 +132,7 @@ def test_a_snapshot_has_the_parts_that_other_versions_read(tmp_path):
     dummies.run(tmp_path, dummies.Tapes(1))
     assert set(dummies.snapshot(tmp_path)[0]) == {
         *("step", "task", "env_restarts", "drivers", "due"),
-        *("agent", "replay", "learner", "evaluator", "online"),
+        *("agent", "replay", "learner", "evaluator", "online", "spaces"),
     }
 
 
@@ -120,7 +143,8 @@ def test_a_snapshot_of_a_version_without_some_parts_is_gone_on_from(
 
     def load_older(path):
         state = load_state(path)
-        return {k: v for k, v in state.items() if k not in ("online", "env_restarts")}
+        lacking = ("online", "env_restarts", "spaces")
+        return {k: v for k, v in state.items() if k not in lacking}
 
     settings = {"checkpoint_every": 10, "eval_every": 10}
     dummies.run(tmp_path / "whole", dummies.Tapes(1), **settings)
@@ -287,7 +311,7 @@ def wrong_entries(patch, tapes):
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        (other_sizes, "weight.*different configurations"),
+        (other_sizes, "other shapes have weight"),
         (no_environment, "division by zero"),
         (impatience, ""),
         (wrong_entries, "The entries of .*state.json are not those.* 'held'"),

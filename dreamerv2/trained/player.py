@@ -10,13 +10,13 @@ import numpy as np
 
 from common import config as config_lib
 from common import driver as driver_lib
-from common import schedules
-from common.compute import devices
+from common import schedules, specs
 from common.envs import base
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import build, checkpoint
+from dreamerv2.run import build
 from dreamerv2.run import tasks as tasks_lib
-from dreamerv2.watch import snapshot as snapshot_lib
+from dreamerv2.trained import snapshot as snapshot_lib
+from dreamerv2.trained import weights
 
 # What the agent does: as the run evaluates it; the most probable action of the task
 # behaviour; a sample of that; or what the exploration behaviour does.
@@ -52,22 +52,11 @@ class Player:
           ValueError: If the policy is unknown, or the agent has no such behaviour.
         """
         config = snapshot.config
-        if policy not in POLICIES:
-            raise ValueError(
-                f"Unknown policy {policy!r}; choose from {', '.join(POLICIES)}."
-            )
-        if policy == "explore" and config.expl_behavior == "greedy":
-            raise ValueError(
-                "policy explore needs a run with an exploration behaviour, but its "
-                "expl_behavior is greedy; choose mode or sample."
-            )
-        seed = config.seed if seed is None else seed
-        if seed < 0:
-            raise ValueError(f"seed is {seed}; it must be 0 or more.")
+        check_policy(policy, config)
         self.agent: agent_lib.Agent | None = None
         self.snapshot, self.policy = snapshot, policy
-        self.config = config.update(seed=seed, devices=1)
-        self._options = _policy_options(policy, config, snapshot.step)
+        self.config = weights.config_of(snapshot, seed)
+        self._options = policy_options(policy, config, snapshot.step)
 
     def play(
         self, task: tasks_lib.Task, number: int, episodes: int, keep: bool = False
@@ -115,26 +104,34 @@ class Player:
     def _agent_for(self, name: str, env: base.Env) -> agent_lib.Agent:
         """The agent, built for the spaces of the first environment."""
         if self.agent is None:
-            config = self.config.update(collect_during_update=False)
-            devices.setup(jit=config.jit, deterministic=config.deterministic)
-            agent = agent_lib.Agent(config, env.obs_specs, env.act_spec)
-            weights = agent.named_weights()
-            known = {k: v for k, v in self.snapshot.tensors.items() if k in weights}
-            checkpoint.assign(weights, known)
-            self.agent = agent
+            spaces = specs.Spaces(env.obs_specs, env.act_spec)
+            self.agent = weights.build(self.snapshot, self.config, spaces)
         build.check_specs(name, env, self.agent)
         return self.agent
 
 
-def _policy_options(
-    policy: str, config: config_lib.Config, step: int
+def check_policy(policy: str, config: config_lib.Config) -> None:
+    """Raises ValueError if a policy is unknown, or a run has no such behaviour."""
+    if policy not in POLICIES:
+        raise ValueError(
+            f"Unknown policy {policy!r}; choose from {', '.join(POLICIES)}."
+        )
+    if policy == "explore" and config.expl_behavior == "greedy":
+        raise ValueError(
+            "policy explore needs a run with an exploration behaviour, but its "
+            "expl_behavior is greedy; choose mode or sample."
+        )
+
+
+def policy_options(
+    policy: str, config: config_lib.Config, step: int, rows: int = 1
 ) -> dict[str, Any]:
-    """What the agent's policy is called with."""
+    """Returns what `Agent.policy` is called with, besides observations and state."""
     evaluate, exploring = policy == "mode", policy == "explore"
     if policy == "run":
         evaluate = config.sep_exp_eval_policies
         exploring = schedules.Until(config.expl_until)(step)
-    return {"evaluate": evaluate, "exploring": np.array([exploring])}
+    return {"evaluate": evaluate, "exploring": np.full(rows, exploring)}
 
 
 def _episode(

@@ -1,4 +1,8 @@
-"""Reads what a run has saved, without changing anything in its folder."""
+"""Reads what a run has saved, without changing anything in its folder.
+
+`quickstart` is an agent that comes with this package: where a folder of a run is asked
+for, its name will do.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from common import config as config_lib
+from common import specs
 from common.config import plugins
 from common.envs import statistics
 from common.records import files
@@ -20,6 +25,7 @@ from dreamerv2.run import checkpoint
 _LOG = logging.getLogger(__name__)
 
 NEWEST = "newest"
+SHIPPED = {"quickstart": pathlib.Path(__file__).resolve().parent / "quickstart"}
 
 
 class Snapshot(NamedTuple):
@@ -31,6 +37,7 @@ class Snapshot(NamedTuple):
     task_names: tuple[str, ...]  # empty if the run did not note them
     step: int
     tensors: dict[str, np.ndarray]
+    spaces: specs.Spaces | None  # None in snapshots of older versions
     wrappers: dict[int, dict[str, Any]] = {}  # what those of a task keep, by its number
 
 
@@ -40,7 +47,7 @@ def load(logdir: str | os.PathLike, step: int | str = NEWEST) -> Snapshot:
     Nothing is changed in the run's folder.
 
     Args:
-      logdir: The folder of the run, `logdir/tag`.
+      logdir: The folder of the run, `logdir/tag`, or a name of `SHIPPED`.
       step: Step of the snapshot, or `newest`, the newest that is whole.
 
     Raises:
@@ -48,14 +55,15 @@ def load(logdir: str | os.PathLike, step: int | str = NEWEST) -> Snapshot:
         cannot be imported.
       CheckpointError: If every snapshot is damaged, or that of the step is.
     """
-    folder = pathlib.Path(logdir).expanduser().resolve()
+    folder = SHIPPED.get(str(logdir), pathlib.Path(logdir).expanduser().resolve())
     config = _read_config(folder)
     plugins.load(config.get("plugins", ()))
     noted = files.read_tasks(folder)
     path, state, tensors = _read_snapshot(folder, config, step)
-    kept = _wrappers(state)
+    spaces = specs.Spaces.from_state(state["spaces"]) if "spaces" in state else None
     noted = noted.script, noted.names
-    return Snapshot(path, config, *noted, state["step"], tensors, kept)
+    kept = _wrappers(state)
+    return Snapshot(path, config, *noted, state["step"], tensors, spaces, kept)
 
 
 def _wrappers(state: Mapping[str, Any]) -> dict[int, dict[str, Any]]:

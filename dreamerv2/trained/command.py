@@ -1,0 +1,63 @@
+"""Exports a trained agent: its policy as a SavedModel, and all weights.
+
+dreamerv2 export ~/logdir/quickstart --out exported
+dreamerv2 export quickstart --out exported --batch 16 --overwrite
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from common import config as config_lib
+from dreamerv2 import cli
+
+FLAGS = {
+    "out": ("", "the folder that is made"),
+    "checkpoint": ("newest", "step of the snapshot, or newest"),
+    "batch": (1, "observations that the policy takes at a time"),
+    "overwrite": (False, "replace an export that lies there"),
+}
+
+
+def run() -> None:
+    """The command `dreamerv2 export`, with errors for people."""
+    cli.run(lambda: main(sys.argv[2:]), interrupted="Nothing was written.")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Exports the run that the first word names; the others are flags.
+
+    Raises:
+      ValueError: If a flag, the run or the folder is not valid.
+    """
+    logdir, flags = parse_flags(argv)
+
+    # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
+    from dreamerv2.trained import export, snapshot
+
+    agent = snapshot.load(logdir, flags.checkpoint)
+    options = {"batch": flags.batch, "overwrite": flags.overwrite}
+    folder = export.export(agent, flags.out, **options)
+    print(f"Step {agent.step} of {agent.path.parents[1]} is exported to {folder}.")
+
+
+def parse_flags(argv: Sequence[str]) -> tuple[str, config_lib.Config]:
+    """Returns the folder of the run, which the first word names, and the flags.
+
+    Raises:
+      ValueError: If one is not valid, or the run or `out` is missing.
+      SystemExit: After `--help`.
+    """
+    words = list(argv)
+    logdir = words.pop(0) if words and not words[0].startswith("-") else ""
+    flags = config_lib.Config({key: value for key, (value, _) in FLAGS.items()})
+    helps = {key: text for key, (_, text) in FLAGS.items()}
+    flags = flags.parse_flags(words, help_texts=helps, usage=__doc__)
+    if not logdir or not flags.out:
+        raise ValueError("Which run, and where to? dreamerv2 export LOGDIR --out DIR.")
+    return logdir, flags
+
+
+if __name__ == "__main__":
+    cli.run(lambda: main(sys.argv[1:]), interrupted="Nothing was written.")
