@@ -104,6 +104,18 @@ def picture(frame: np.ndarray) -> Any:
     return Image.fromarray(frame if frame.shape[-1] == 3 else frame[..., 0])
 
 
+def viewable(pictures: np.ndarray) -> np.ndarray:
+    """Returns pictures [..., H, W, C] of any C as such of 1 or 3 channels.
+
+    With another number the channels stand side by side in grey, [..., H, C W, 1]: a
+    stack of frames, or opacity beside the colours.
+    """
+    *lead, height, width, channels = pictures.shape
+    if channels in (1, 3):
+        return pictures
+    return np.moveaxis(pictures, -1, -2).reshape(*lead, height, channels * width, 1)
+
+
 class _Gif:
     """Keeps the frames in 256 colours each until the end."""
 

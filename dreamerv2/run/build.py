@@ -12,7 +12,7 @@ import numpy as np
 from common import config as config_lib
 from common import replay, specs
 from common.config import plugins
-from common.envs import base
+from common.envs import base, readings
 from common.envs.workers import parallel
 from common.nets import embeddings
 from common.records import dashboards, files, logger, outputs
@@ -96,6 +96,11 @@ def _spaces_of(make: Callable[[], base.Env], config: config_lib.Config) -> specs
     made = parallel.make_parallel(make, config.envs_parallel)
     with contextlib.closing(made) as env:
         return specs.Spaces(env.obs_specs, env.act_spec)
+
+
+def tell_spaces(env: base.Env, config: config_lib.Config) -> None:
+    """Prints what the observations and actions of an environment are taken for."""
+    readings.tell(readings.of_env(env), config.encoder, config.decoder)
 
 
 def make_replay(

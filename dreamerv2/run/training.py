@@ -24,7 +24,7 @@ from common import replay, specs
 from common.records import files, timing
 from common.records import logger as logger_lib
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import checkpoint, phases, summary
+from dreamerv2.run import build, checkpoint, phases, summary
 from dreamerv2.run import collector as collector_lib
 from dreamerv2.run import learner as learner_lib
 from dreamerv2.run.evaluation import evaluator as evaluator_lib
@@ -245,18 +245,21 @@ class Training:
 
         Raises:
           CheckpointError: If the snapshot does not fit the run.
-          ValueError: If the replay does not.
+          ValueError: If the replay does not, or the environment.
         """
         tensors = checkpoint.split_tensors(checkpoint.load_tensors(path))
         state = {"online": {}, "env_restarts": 0, **checkpoint.load_state(path)}
+        if "spaces" in state:  # of the first task, whichever is under way
+            with checkpoint.fitting(path):
+                known = specs.Spaces.from_state(state["spaces"])
+            build.check_specs("to go on with", self._spaces, known, "this run had")
+            self._spaces = known
         checkpoint.assign(self._agent.named_state(), tensors.agent)
         self._learner.set_tensors(tensors.carry)
         with checkpoint.fitting(path):
             self._open(folder, state)
             for name, part in self._parts.items():
                 part.set_state(state[name])
-            if "spaces" in state:  # of the first task, whichever is under way
-                self._spaces = specs.Spaces.from_state(state["spaces"])
         self._collector.set_state(state, tensors.policy)
         self._keep(snapshots)
         self._is_saved = True

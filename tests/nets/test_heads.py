@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from common.compute import onehots
-from common.nets import coders, dists, heads
+from common.nets import coders, dists, heads, sizes
 
 SHAPES = {
     "image": (10, 10, 3),
@@ -102,7 +102,7 @@ def test_an_unknown_distribution_is_answered_with_the_choices():
 
 
 def test_observations_are_images_or_vectors_by_rank_and_expression():
-    images, vectors = coders.select_keys(SHAPES, ".*", "p|h")
+    images, vectors = sizes.select_keys(SHAPES, ".*", "p|h")
     assert images == ["depth", "image"]
     assert vectors == ["height", "pose"]
 

@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Sequence
 
 import gymnasium
+from gymnasium.envs import registration
 
-from common.envs import base, gym_adapter, wrappers
+from common.envs import base, checks
 
 
 def make(
@@ -31,7 +32,7 @@ def make(
       ValueError: An unknown id, naming the nearest ones, or unsupported spaces.
     """
     try:
-        made = gymnasium.make(env_id)
+        made = gymnasium.make(env_id, **_picture_options(env_id))
     except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
         near = difflib.get_close_matches(env_id, list(gymnasium.registry), cutoff=0.4)
         raise ValueError(
@@ -39,5 +40,14 @@ def make(
             f"{', '.join(near) or 'none'}. Import the package that registers it, or "
             "give module:id."
         ) from error
-    env = gym_adapter.GymAdapter(made, size)
-    return wrappers.limit(env, action_repeat=action_repeat, time_limit=time_limit)
+    return checks.adapt(made, size, action_repeat=action_repeat, time_limit=time_limit)
+
+
+def _picture_options(env_id: str) -> dict[str, str]:
+    """Asks for pictures where there are some: they are drawn for videos alone."""
+    spec = gymnasium.spec(env_id)
+    maker = spec.entry_point
+    if isinstance(maker, str):
+        maker = registration.load_env_creator(maker)
+    modes = getattr(maker, "metadata", {}).get("render_modes", ())
+    return {"render_mode": "rgb_array"} if "rgb_array" in modes else {}
