@@ -81,6 +81,7 @@ def tell(readings: Iterable[Reading], *networks: Mapping[str, Any]) -> None:
       *networks: Settings of encoder and decoder, whose `cnn_keys` and `mlp_keys` leave
         observations out.
     """
+    doubts = []
     print("What the agent sees and does:")
     for reading in readings:
         setting = KEYS.get(reading.kind)
@@ -88,8 +89,9 @@ def tell(readings: Iterable[Reading], *networks: Mapping[str, Any]) -> None:
             re.match(each[setting], reading.key) for each in networks
         )
         print(reading if used else f"{reading}; ignored, as {setting} leaves it out")
-        if used and reading.doubt:
-            warnings.warn(reading.doubt, stacklevel=2)
+        doubts += [reading.doubt] if used and reading.doubt else []
+    for doubt in doubts:
+        warnings.warn(doubt, stacklevel=2)
 
 
 def _of_spec(spec: specs.ArraySpec) -> tuple[str, str]:

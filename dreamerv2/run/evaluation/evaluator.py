@@ -253,8 +253,8 @@ class _Record:
                 self.frames[k].setdefault(key, []).append(transition[key])
         picture = pictures.of(self._envs[row]) if self._shown else None
         if picture is not None:
-            frames = self.frames[k].setdefault(pictures.KEY, [picture])
-            if picture.shape == frames[0].shape:
+            frames = self.frames[k].setdefault(pictures.KEY, [])
+            if not frames or picture.shape == frames[0].shape:
                 frames.append(picture)
 
 

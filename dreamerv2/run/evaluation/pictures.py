@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 
 import numpy as np
@@ -12,7 +13,6 @@ KEY = "log_image"  # under which they are shown
 MOST = 256  # pixels a side; larger ones are made smaller
 
 _LOG = logging.getLogger(__name__)
-_failed: set[str] = set()  # what was warned of
 
 
 def of(env: base.Env) -> np.ndarray | None:
@@ -24,11 +24,13 @@ def of(env: base.Env) -> np.ndarray | None:
         picture = base.render(env)
         return None if picture is None else _fit(picture)
     except Exception as error:  # whatever a user's render raises
-        fault = f"{type(error).__name__}: {error}"
-        if fault not in _failed:
-            _failed.add(fault)
-            _LOG.warning("A picture could not be drawn, and is left out: %s", fault)
+        _warn(f"{type(error).__name__}: {error}")
         return None
+
+
+@functools.cache  # once
+def _warn(fault: str) -> None:
+    _LOG.warning("A picture could not be drawn, and is left out: %s", fault)
 
 
 def _fit(picture: np.ndarray) -> np.ndarray:
