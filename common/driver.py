@@ -147,22 +147,16 @@ class Driver:
 
         Episodes that were under way are played again with the same seeds and actions;
         the step listeners hear of it, as they forgot those steps with the process.
-        `policy_state` is for the caller to restore.
-
-        Raises:
-          ValueError: The state is of another number of environments.
+        `policy_state` is for the caller to restore. From a state of another number of
+        environments all begin a new episode.
         """
-        if len(state["episodes"]) != len(self._envs):
-            raise ValueError(
-                f"The state is of {len(state['episodes'])} environments, this driver "
-                f"has {len(self._envs)}; resume with the same number."
-            )
         self.reset()
-        self.episodes = list(state["episodes"])
-        for index, saved in enumerate(state["envs"]):
+        same = len(state["episodes"]) == len(self._envs)
+        self.episodes = [*state["episodes"], *self.episodes][: len(self._envs)]
+        for index, saved in enumerate(state["envs"][: len(self._envs)]):
             if saved["env"]:
                 self._envs[index].set_state(saved["env"])
-            if saved["actions"] is not None:
+            if same and saved["actions"] is not None:
                 self.episodes[index] -= 1
                 self._begin([index])
                 for action in saved["actions"]:

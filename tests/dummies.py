@@ -299,11 +299,11 @@ class Recorder:
         if Recorder.on_train:
             Recorder.on_train(self)
         mean = float(np.mean([np.sum(data[k]) for k in ("vector", "action", "reward")]))
-        carried = 0.0 if state is None else float(state["deter"])
+        carried = 0.0 if state is None else float(state["deter"][0])
         grad = tf.constant(np.float32(np.sin(mean + carried)))
         loss = self.losses.get(len(self.batches), mean)
         metrics = self.optimizer.apply(tf.constant(np.float32(loss)), [grad])
-        return {"deter": grad}, metrics
+        return {"deter": tf.fill([len(data["reward"])], grad)}, metrics
 
     def publish(self):
         self._published = float(self.weight)

@@ -1,4 +1,4 @@
-"""A small run in which something fails at a chosen moment, for tests/run/tf/test_killed.py.
+"""A small run in which something fails at a chosen moment, for tests of that.
 
     python tests/killable.py FOLDER MOMENT RETENTION SAMPLING FAULT
 
@@ -20,6 +20,8 @@ import pathlib
 import shutil
 import signal
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import dummies
 
@@ -95,17 +97,20 @@ class Moments:
         if late in (0, 1) and self._fault == "interrupt":
             raise KeyboardInterrupt
 
-    def watch(self, owner: object, name: str, kind: str) -> None:
-        """Counts the beginnings and ends of a function's calls."""
-        function = getattr(owner, name)
+    def watch_all(self, put: Callable[[object, str, Any], None] = setattr) -> None:
+        """Counts the beginnings and ends of all calls, of functions that `put` puts."""
+        for places, kind in ((STEPS, "step"), (READS, "read"), (WRITES, "write")):
+            for owner, name in places:
+                put(owner, name, self._watched(getattr(owner, name), kind))
 
+    def _watched(self, function: Callable[..., Any], kind: str) -> Callable[..., Any]:
         def watched(*args, **kwargs):
             self.tick(kind)
             result = function(*args, **kwargs)
             self.tick(kind)
             return result
 
-        setattr(owner, name, watched)
+        return watched
 
 
 class Board(catch.Board):
@@ -120,9 +125,7 @@ WORLDS = {"coverage": dummies.Gallery, "split": Board}  # by retention, else Wal
 
 def main(folder: str, moment: str, retention: str, sampling: str, fault: str) -> None:
     moments = Moments(int(moment), fault)
-    for places, kind in ((STEPS, "step"), (READS, "read"), (WRITES, "write")):
-        for owner, name in places:
-            moments.watch(owner, name, kind)
+    moments.watch_all()
     dummies.run(
         pathlib.Path(folder),
         dummies.Tapes(2, WORLDS.get(retention, dummies.Walk)),

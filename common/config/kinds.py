@@ -23,6 +23,11 @@ SPEED = (  # how it is computed; the numbers are the same but for rounding
 LOGGED = ("log_*", "eval_*")  # what is measured and written
 TASKS = ("task", "tasks", "num_tasks", "env", "cl", "cl_small", "steps")
 SCHEDULE = ("unbalanced_steps", "num_task_repeats")  # when which task is trained
+FIXED = (  # what a run was begun with, for good: not even `resume` changes it
+    *("seed", "action_repeat", "released_reservoir"),
+    *("replay.retention", "replay.retention_args", "replay.coverage.*"),
+    *("replay.sampling", "replay.sampling_args"),
+)
 
 
 def is_one_of(key: str, *kinds: tuple[str, ...]) -> bool:
@@ -34,6 +39,15 @@ def is_one_of(key: str, *kinds: tuple[str, ...]) -> bool:
 def makes_another_run(key: str) -> bool:
     """Whether a run with another value of this key is no longer the same run."""
     return not is_one_of(key, START, PLACE)
+
+
+def may_change(key: str) -> bool:
+    """Whether a run may go on with another value of this key.
+
+    Sizes may not either, but their weights tell; tasks and steps may as far as what has
+    been trained stays as it is.
+    """
+    return not is_one_of(key, FIXED)
 
 
 def makes_another_method(key: str) -> bool:

@@ -221,14 +221,13 @@ class Stream:
 
         A row whose episode is gone begins a new window, with a warning; if a batch
         chosen ahead cannot be had again, all rows do, as they were to go on behind it.
+        So do they if the state is of another number of rows.
         """
-        if len(state["rows"]) != len(self._rows):
-            raise ValueError(
-                f"The saved stream has {len(state['rows'])} rows, this one has "
-                f"{len(self._rows)}; resume with the same dataset.batch."
-            )
         self._cancel()
         self._rng.bit_generator.state = state["rng"]
+        if len(state["rows"]) != len(self._rows):
+            self._rows = [None] * len(self._rows)
+            return
         self._rows = [self._resolve(saved) for saved in state["rows"]]
         if state["plan"]:
             choice = [[self._resolve(saved) for saved in row] for row in state["plan"]]

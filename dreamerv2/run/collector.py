@@ -29,7 +29,8 @@ class Environments:
     the episodes' numbers, goes on when a task comes again.
 
     Attributes:
-      driver: Steps the environments of the task under way.
+      task: The one under way.
+      driver: Steps its environments.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class Environments:
           config: The run's configuration.
           listen: Is called with each driver that is made.
         """
-        self._tasks, self._task, self._envs = tasks, task, list(envs)
+        self._tasks, self.task, self._envs = tasks, task, list(envs)
         self._config, self._listen = config, listen
         self._waiting: dict[str, Any] = {}  # states of the other tasks' drivers
         self._past_restarts = 0  # of environments that are closed
@@ -73,10 +74,10 @@ class Environments:
         Raises:
           ValueError: If they have others.
         """
-        self._waiting[str(self._task)] = self.driver.get_state()
+        self._waiting[str(self.task)] = self.driver.get_state()
         self._past_restarts += build.count_restarts(self._envs)
         self.close()
-        self._task = task
+        self.task = task
         self._envs = build.make_envs(self._tasks[task], self._config)
         for env in self._envs:
             build.check_specs(self._tasks[task].name, env, spaces)
@@ -84,7 +85,7 @@ class Environments:
 
     def get_state(self) -> dict[str, Any]:
         """Returns what a snapshot needs besides tensors, fit for JSON."""
-        now = {str(self._task): self.driver.get_state()}
+        now = {str(self.task): self.driver.get_state()}
         return {"env_restarts": self.restarts, "drivers": {**self._waiting, **now}}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
@@ -99,11 +100,11 @@ class Environments:
             env.close()
 
     def _make_driver(self) -> driver_lib.Driver:
-        seed_of = tasks_lib.seeds(self._config.seed, "train", self._task)
+        seed_of = tasks_lib.seeds(self._config.seed, "train", self.task)
         driver = driver_lib.Driver(self._envs, seed_of)
         self._listen(driver)
-        if str(self._task) in self._waiting:
-            driver.set_state(self._waiting.pop(str(self._task)))
+        if str(self.task) in self._waiting:
+            driver.set_state(self._waiting.pop(str(self.task)))
         return driver
 
 
@@ -213,11 +214,25 @@ class Collector:
     ) -> None:
         """Goes on from a snapshot; the replay must have been restored before.
 
-        It hears again of the episodes under way, which no snapshot of it holds.
+        It hears again of the episodes under way, which no snapshot of it holds. If
+        another number of environments goes on, they begin new ones.
+
+        Raises:
+          ValueError: If so many environments never come to the snapshot's step.
         """
         self.step, self.task = state["step"], state["task"]
+        number = len(self._environments)
+        if self.step % number:
+            raise ValueError(
+                f"The snapshot is of step {self.step}, but {number} environments "
+                f"together come to multiples of {number} only, and phases would end "
+                "elsewhere than planned; resume with another number of envs."
+            )
         self._environments.set_state(state)
-        self._environments.driver.policy_state = checkpoint.policy_state(tensors)
+        before = state["drivers"].get(str(self._environments.task))
+        if before and len(before["episodes"]) == number:
+            policy_state = checkpoint.policy_state(tensors)
+            self._environments.driver.policy_state = policy_state
 
     def close(self) -> None:
         """Closes the environments."""

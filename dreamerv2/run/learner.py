@@ -74,7 +74,7 @@ class Learner:
         self._shown = experience.stream(world_model.VIDEOS, length, counted=False)
         self._timer = timer
         self._folder = pathlib.Path(folder)
-        self._size = batch * length
+        self._rows, self._size = batch, batch * length
         self._state: dict[str, tf.Tensor] | None = None
         self._means = logger.MeanBuffer()
         self._worker = concurrent.futures.ThreadPoolExecutor(1) if aside else None
@@ -157,10 +157,14 @@ class Learner:
         }
 
     def set_tensors(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Goes on from the carried state of a snapshot, named as `tensors` does."""
+        """Goes on from the carried state of a snapshot, named as `tensors` does.
+
+        That of another number of rows is of no use: all rows begin anew.
+        """
         self._state = {
             name.removeprefix(checkpoint.CARRY): tf.constant(value)
             for name, value in arrays.items()
+            if len(value) == self._rows
         } or None
 
     def set_state(self, state: Mapping[str, Any]) -> None:

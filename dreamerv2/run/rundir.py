@@ -7,7 +7,7 @@ import fcntl
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from common import config as config_lib
 from common.config import kinds
@@ -72,8 +72,9 @@ def check(
 
     Raises:
       RunDirError: If the folder holds a run of another configuration or other tasks
-        and `resume` is not given; if what it has been trained on would get another
-        schedule; or if the run had snapshots, and there are none.
+        and `resume` is not given; if a key differs that cannot change even so; if what
+        it has been trained on would get another schedule; or if the run had snapshots,
+        and there are none.
     """
     folder = path_of(config)
     if config.overwrite or not _is_ours(folder):
@@ -81,6 +82,7 @@ def check(
     if not config.resume:
         check_same(config, tasks)
     if saved is not None:
+        _check_fixed(config)
         _check_schedule(folder, tasks, saved)
     elif _has_begun(folder) and files.read_saved(folder) is not False:
         raise RunDirError(
@@ -135,14 +137,7 @@ def check_same(config: config_lib.Config, tasks: files.Tasks | None = None) -> N
     folder = path_of(config)
     if not _has_begun(folder):
         return
-    before = settings.complete(config_lib.Config.read(folder / files.CONFIG))
-    now = settings.complete(config)
-    lines = [
-        f"  {key}: {old!r} there, {new!r} now"
-        for key, old, new in config_lib.differences(before, now)
-        if kinds.makes_another_run(key)
-        and (key, new) != ("precision", "auto")  # the run's machine has chosen
-    ]
+    lines = _differences(config, kinds.makes_another_run)
     noted = files.read_tasks(folder)
     if tasks and noted.names and not lines and noted.names != tasks.names:
         lines = [
@@ -255,6 +250,30 @@ def _check_ours(folder: pathlib.Path) -> None:
             f"The logdir {folder} holds {', '.join(found)}, but no configuration of a "
             "run: they are somebody else's, and stay as they are. Choose another "
             "--logdir or --tag, or move them away."
+        )
+
+
+def _differences(config: config_lib.Config, wanted: Callable[[str], bool]) -> list[str]:
+    """Lines that tell in which of the wanted keys the run in the folder differs."""
+    path = path_of(config) / files.CONFIG
+    before = settings.complete(config_lib.Config.read(path))
+    return [
+        f"  {key}: {old!r} there, {new!r} now"
+        for key, old, new in config_lib.differences(before, settings.complete(config))
+        if wanted(key)
+        and (key, new) != ("precision", "auto")  # the run's machine has chosen
+    ]
+
+
+def _check_fixed(config: config_lib.Config) -> None:
+    """Makes sure that a run goes on with what it was begun with for good."""
+    lines = _differences(config, lambda key: not kinds.may_change(key))
+    if lines:
+        raise RunDirError(
+            f"The run in {path_of(config)} cannot go on with\n"
+            + "\n".join(lines)
+            + "\nThat cannot change in a run that has begun; choose another --logdir "
+            "or --tag."
         )
 
 

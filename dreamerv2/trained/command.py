@@ -31,13 +31,7 @@ def main(argv: Sequence[str]) -> None:
     Raises:
       ValueError: If a flag, the run or the folder is not valid.
     """
-    words = list(argv)
-    logdir = words.pop(0) if words and not words[0].startswith("-") else ""
-    flags = config_lib.Config({key: value for key, (value, _) in FLAGS.items()})
-    helps = {key: text for key, (_, text) in FLAGS.items()}
-    flags = flags.parse_flags(words, help_texts=helps, usage=__doc__)
-    if not logdir or not flags.out:
-        raise ValueError("Which run, and where to? dreamerv2 export LOGDIR --out DIR.")
+    logdir, flags = parse_flags(argv)
 
     # After the flags, so that --help and a mistyped flag do not wait for TensorFlow.
     from dreamerv2.trained import export, snapshot
@@ -46,6 +40,23 @@ def main(argv: Sequence[str]) -> None:
     options = {"batch": flags.batch, "overwrite": flags.overwrite}
     folder = export.export(agent, flags.out, **options)
     print(f"Step {agent.step} of {agent.path.parents[1]} is exported to {folder}.")
+
+
+def parse_flags(argv: Sequence[str]) -> tuple[str, config_lib.Config]:
+    """Returns the folder of the run, which the first word names, and the flags.
+
+    Raises:
+      ValueError: If one is not valid, or the run or `out` is missing.
+      SystemExit: After `--help`.
+    """
+    words = list(argv)
+    logdir = words.pop(0) if words and not words[0].startswith("-") else ""
+    flags = config_lib.Config({key: value for key, (value, _) in FLAGS.items()})
+    helps = {key: text for key, (_, text) in FLAGS.items()}
+    flags = flags.parse_flags(words, help_texts=helps, usage=__doc__)
+    if not logdir or not flags.out:
+        raise ValueError("Which run, and where to? dreamerv2 export LOGDIR --out DIR.")
+    return logdir, flags
 
 
 if __name__ == "__main__":

@@ -155,6 +155,34 @@ def rows_of(
     return {k: v.reshape(-1, *shapes[k]) for k, v in arrays.items()}, lead
 
 
+def begins(obs: Any, given: Any, default: np.ndarray) -> np.ndarray:
+    """Returns where episodes begin: as is given, as `obs` says, or the default.
+
+    Raises:
+      ValueError: If that has another shape.
+    """
+    if given is None and isinstance(obs, Mapping):
+        given = obs.get("is_first")
+    if given is None:
+        return default
+    found = np.asarray(given, bool)
+    if found.shape != default.shape:
+        raise ValueError(
+            f"is_first has the shape {list(found.shape)}, but the observations have "
+            f"the axes {list(default.shape)} before those of one."
+        )
+    return found
+
+
+def check_axes(name: str, lead: Lead, axes: Sequence[int]) -> None:
+    """Raises ValueError unless there are so many leading axes."""
+    if len(lead) not in axes:
+        raise ValueError(
+            f"{name} takes states with {' or '.join(map(str, axes))} axes before those "
+            f"of one, but there are {list(lead)}."
+        )
+
+
 def _leads(array: np.ndarray, spec: specs.ArraySpec) -> list[Lead]:
     """What may be the leading axes of an observation: in the one form or the other."""
     written, found = native.of_array(spec), []

@@ -7,7 +7,7 @@ A state of the agent is a dict of `deter` [..., D] and `stoch` [..., S(, K)].
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ class Agent:
         self._forms = forms.Forms(spaces, keys)
         zero = self._agent.model.initial(1)
         self._shapes = {key: tuple(zero[key].shape[1:]) for key in ("deter", "stoch")}
-        self._asked = 0
+        self._dtype, self._asked = zero["deter"].dtype, 0
 
     # Acting.
 
@@ -96,14 +96,12 @@ class Agent:
         rows = len(next(iter(data.values()))) if lead else 1
         data = {k: v.reshape(rows, *v.shape[len(lead) :]) for k, v in data.items()}
         default = np.full(lead, state is None)
-        data["is_first"] = _begins(obs, is_first, default).reshape(rows)
+        data["is_first"] = forms.begins(obs, is_first, default).reshape(rows)
         options = player.policy_options(mode, self.config, self.step, rows)
         ours, (latent, chosen) = self._agent.policy(
             data, self._carried(state, lead), step=self.step, **options
         )
-        after = {key: value.numpy() for key, value in latent.items()}
-        after["chosen"] = chosen.numpy()
-        after = {k: v.reshape(*lead, *v.shape[1:]) for k, v in after.items()}
+        after = _arrays({**latent, "chosen": chosen}, lead)
         return self._forms.to_actions(ours.reshape(*lead, -1)), after
 
     def reset(self) -> None:
@@ -164,14 +162,13 @@ class Agent:
         ours = self._forms.from_actions(actions, lead)
         default = np.zeros(lead, bool)
         default[..., 0] = state is None
-        begins = _begins(obs, is_first, default)
+        begins = forms.begins(obs, is_first, default)
         data = {**data, "action": ours, "is_first": begins}
         if len(lead) == 1:
             data = {key: value[None] for key, value in data.items()}
         start = None if state is None else self._start(state, lead[:-1])
         found = self._inside.observe(_tensors(data), start, self._seed(sample))
-        result = {key: value.numpy() for key, value in found.items()}
-        result = {k: v.reshape(*lead, *self._shapes[k]) for k, v in result.items()}
+        result = _arrays(found, lead, axes=2)
         return {**result, "action": self._forms.to_actions(ours)}
 
     def imagine(
@@ -199,7 +196,7 @@ class Agent:
           ValueError: If something does not fit.
         """
         rows, lead = forms.rows_of(state, self._shapes)
-        _check_axes("imagine", lead, (0, 1))
+        forms.check_axes("imagine", lead, (0, 1))
         start = _tensors(rows)
         if actions is None:
             found = self._act_ahead(start, horizon, mode, sample)
@@ -211,7 +208,7 @@ class Agent:
                 start, tf.convert_to_tensor(ours), self._seed(sample)
             )
             found = {**found, "action": tf.convert_to_tensor(ours)}
-        result = {k: v.numpy().reshape(*lead, *v.shape[1:]) for k, v in found.items()}
+        result = _arrays(found, lead)
         return {**result, "action": self._forms.to_actions(result["action"])}
 
     def decode(self, state: State) -> dict[str, Array]:
@@ -220,8 +217,7 @@ class Agent:
         Images are uint8, vectors float32, in our form (`spaces.obs_specs`).
         """
         rows, lead = forms.rows_of(state, self._shapes)
-        found = self._inside.decode(_tensors(rows))
-        return {k: v.numpy().reshape(*lead, *v.shape[1:]) for k, v in found.items()}
+        return _arrays(self._inside.decode(_tensors(rows)), lead)
 
     def reward(self, state: State) -> Array:
         """Returns the rewards [...] that the model predicts in states [...].
@@ -254,7 +250,7 @@ class Agent:
                 "--plan2explore."
             )
         rows, lead = forms.rows_of(state, self._shapes)
-        _check_axes("disagreement", lead, (1, 2))
+        forms.check_axes("disagreement", lead, (1, 2))
         if "action" not in state:
             raise ValueError(
                 "The states have no action; give those that observe or imagine return."
@@ -303,7 +299,7 @@ class Agent:
                 f"The state is of the axes {list(found)}, the observations of "
                 f"{list(lead)}; give the state of the same rows."
             )
-        return _tensors(rows)
+        return {k: tf.cast(v, self._dtype) for k, v in _tensors(rows).items()}
 
     def _seed(self, sample: bool) -> tf.Tensor | None:
         """A stateless seed [2] of the next question; None takes modes."""
@@ -313,31 +309,15 @@ class Agent:
         return tf.constant([self.config.seed % 2**31, self._asked], tf.int32)
 
 
-def _begins(obs: Any, given: Any, default: np.ndarray) -> np.ndarray:
-    """Returns where episodes begin: as is given, as `obs` says, or the default.
-
-    Raises:
-      ValueError: If that has another shape.
-    """
-    if given is None and isinstance(obs, Mapping):
-        given = obs.get("is_first")
-    if given is None:
-        return default
-    begins = np.asarray(given, bool)
-    if begins.shape != default.shape:
-        raise ValueError(
-            f"is_first has the shape {list(begins.shape)}, but the observations have "
-            f"the axes {list(default.shape)} before those of one."
-        )
-    return begins
-
-
-def _check_axes(name: str, lead: forms.Lead, axes: Sequence[int]) -> None:
-    if len(lead) not in axes:
-        raise ValueError(
-            f"{name} takes states with {' or '.join(map(str, axes))} axes before those "
-            f"of one, but there are {list(lead)}."
-        )
+def _arrays(
+    tensors: Mapping[str, tf.Tensor], lead: forms.Lead, axes: int = 1
+) -> dict[str, Array]:
+    """Returns arrays with other leading axes; numbers of any precision are float32."""
+    result = {}
+    for key, tensor in tensors.items():
+        tensor = tf.cast(tensor, tf.float32) if tensor.dtype.is_floating else tensor
+        result[key] = tensor.numpy().reshape(*lead, *tensor.shape[axes:])
+    return result
 
 
 def _tensors(arrays: Mapping[str, np.ndarray]) -> dict[str, tf.Tensor]:

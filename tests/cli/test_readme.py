@@ -15,6 +15,7 @@ from common.envs import registry
 from common.records import logger
 from common.replay import strategies
 from dreamerv2 import settings
+from dreamerv2.trained import command as export_command
 from dreamerv2.watch import __main__ as watch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -106,7 +107,9 @@ def test_the_readme_shows_how_to_train():
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: " ".join(words)[:60])
 def test_every_command_of_the_readme_can_be_typed(command, own):
     script, *words = command
-    if script in SCRIPTS:
+    if command[:2] == ["dreamerv2", "export"]:
+        export_command.parse_flags(words[1:])
+    elif script in SCRIPTS:
         settings.parse_flags(SCRIPTS[script], "", words)
     elif script in PARSERS:
         given = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
@@ -136,6 +139,7 @@ def test_every_flag_that_the_text_names_exists():
         re.findall(r" --([\w.-]+)", text)
     )
     known = {"configs", "help", *settings.ALIASES, *settings.SWITCHES}
+    known |= set(export_command.FLAGS)
     known |= {"build-arg", "gpus", "head", "include-dashboard"}  # of docker and Ray
     for script in PARSERS:
         known |= own_flags(script)

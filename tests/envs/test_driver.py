@@ -291,8 +291,19 @@ def test_a_restored_driver_starts_the_episode_after_those_that_have_ended():
     assert tape == []
     restored.step(policy)
     assert tape[:2] == [("reset", 0, 3), ("reset", 1, 102)]
-    with pytest.raises(ValueError, match="of 2 environments, this driver has 1"):
-        make([2])[0].set_state(state)
+
+
+@pytest.mark.parametrize("lengths", [[4], [4, 4, 4]])
+def test_from_a_state_of_another_number_of_environments_all_begin_anew(lengths):
+    drv, _, policy = make([4], [4])
+    drv.run(policy, steps=12)  # in the middle of the 2nd episodes
+    state = json.loads(json.dumps(drv.get_state()))
+    restored, tape, policy = make(*[[length] for length in lengths])
+    restored.set_state(state)
+    restored.step(policy)
+    resets = [call for call in tape if call[0] == "reset"]
+    expected = [("reset", 0, 2), ("reset", 1, 102), ("reset", 2, 200)]
+    assert resets == expected[: len(lengths)]
 
 
 def test_all_asynchronous_environments_begin_before_one_is_waited_for():

@@ -261,14 +261,44 @@ def test_all_rows_begin_anew_if_the_batch_chosen_ahead_is_lost():
 def test_a_state_is_refused_that_cannot_belong_to_the_replay(tmp_path):
     target = replays.make(tmp_path)
     replays.fill(target, [9])
-    state, stream_state = target.get_state(), target.stream(2, 5).get_state()
+    state = target.get_state()
     target.close()
     with pytest.raises(ValueError, match="None of the 1 episodes"):
         replays.make(tmp_path / "other").set_state(state)
     with pytest.raises(ValueError, match="Fifo.*Reservoir"):
         replays.make(tmp_path, keep="reservoir").set_state(state)
-    with pytest.raises(ValueError, match="2 rows.*3"):
-        replays.make().stream(3, 5).set_state(stream_state)
+
+
+def test_a_state_of_another_number_of_rows_lets_all_begin_anew():
+    target = replays.make()
+    replays.fill(target, [20, 20])
+    stream, wider = target.stream(2, 3, prefetch=True), target.stream(3, 3)
+    for _ in range(2):
+        stream.next()
+    wider.set_state(stream.get_state())
+    assert wider.next()["is_first"][:, 0].all()
+    assert not wider.next()["is_first"][:, 0].any()
+    target.close()
+
+
+@pytest.mark.filterwarnings(replays.LONG)
+@pytest.mark.parametrize("keep", list(retention.RETENTION))
+@pytest.mark.parametrize("capacity", [50, 400])
+def test_a_replay_goes_on_with_another_capacity(tmp_path, keep, capacity):
+    target = replays.make(tmp_path, keep=keep, capacity=200)
+    collector = replays.fill(target, [9, 25] * 12)
+    state = target.get_state()
+    target.close()
+    again = replays.make(None, keep=keep, capacity=capacity)
+    again.open(tmp_path, state)
+    again.set_state(state)
+    held = [episode.name for episode in replays.held(again).values()]
+    assert held == state["held"] or capacity < 200 > again.stats()["loaded_steps"]
+    collector.target = again
+    for steps in [9, 25] * 12:
+        collector.episode(steps)
+        assert again.stats()["loaded_steps"] <= capacity
+    again.close()
 
 
 def test_bad_files_are_moved_aside_with_one_warning(tmp_path):

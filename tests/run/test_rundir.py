@@ -163,12 +163,27 @@ def test_metrics_or_snapshots_make_a_run(config, name):
 def test_resume_goes_on_under_the_new_configuration(config):
     folder = make_run(config)
     before = contents(folder)
-    other = config.update(seed=3)
+    other = config.update(discount=0.9)
     assert start(other.update(resume=True)) == folder
     assert contents(folder).keys() == before.keys()
     assert start(other) == folder  # the word is needed once
-    with pytest.raises(rundir.RunDirError, match="seed"):
+    with pytest.raises(rundir.RunDirError, match="discount"):
         start(config)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"seed": 3}, {"action_repeat": 2}, {"replay.sampling": "reward"}),
+        *({"replay.retention": "split"}, {"replay.coverage.filters": 9}),
+    ],
+)
+def test_what_a_run_was_begun_with_for_good_stays(config, change):
+    folder = make_run(config)
+    before = contents(folder)
+    with pytest.raises(rundir.RunDirError, match=f"{next(iter(change))}: .* there"):
+        start(config.update({**change, "resume": True}))
+    assert contents(folder) == before
 
 
 def test_other_tasks_are_another_run_though_the_configuration_is_the_same(config):
@@ -338,6 +353,8 @@ def test_every_kind_of_keys_has_keys_and_what_learns_is_in_none():
     for kind in (*kinds_of, kinds.TASKS, kinds.SCHEDULE):
         for pattern in kind:
             assert any(kinds.is_one_of(key, (pattern,)) for key in known), pattern
+    for pattern in kinds.FIXED:
+        assert any(kinds.is_one_of(key, (pattern,)) for key in known), pattern
     for key in ("discount", "replay.capacity", "expl_behavior", "rssm.deter"):
         assert kinds.makes_another_run(key) and kinds.makes_another_method(key)
     free = {key for key in known if not kinds.makes_another_run(key)}

@@ -130,7 +130,7 @@ class Evaluator:
           ValueError: If the episodes there do not fit.
         """
         if self._experience is not None:
-            self._experience.open(folder, state and state["replay"])
+            self._experience.open(folder, state and state.get("replay"))
 
     def get_state(self) -> dict[str, Any]:
         """Returns the episode counts of every task, fit for JSON."""
@@ -146,7 +146,7 @@ class Evaluator:
         """Continues the episode counts, and with them the episodes' seeds."""
         for k, count in state.get("played", {}).items():
             self._played[int(k)] = count
-        if self._experience is not None:
+        if self._experience is not None and "replay" in state:
             self._experience.set_state(state["replay"])
             self._shown.set_state(state["shown"])
 

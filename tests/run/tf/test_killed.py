@@ -27,7 +27,7 @@ if KILLS:
 def run(folder: pathlib.Path, moment: int, pair: tuple[str, str]):
     script = pathlib.Path(__file__).resolve().parents[2] / "killable.py"
     environment = {**os.environ, "PYTHONPATH": str(script.parent.parent)}
-    command = [sys.executable, str(script), str(folder), str(moment), *pair]
+    command = [sys.executable, str(script), str(folder), str(moment), *pair, "kill"]
     return subprocess.run(command, env=environment, capture_output=True, text=True)
 
 

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from common.records import files
-from dreamerv2.run import checkpoint, loop, rundir, tasks
+from dreamerv2.run import checkpoint, loop, rundir, tasks, training
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,8 @@ def test_weights_moments_and_the_carried_state_are_those_of_the_snapshot(
     weights, carried = seen[0]
     assert weights == {k: v for k, v in tensors.items() if not k.startswith("carry/")}
     assert weights["model_opt/steps"] == 3
-    assert carried["deter"] == tensors["carry/deter"] != 0
+    np.testing.assert_array_equal(carried["deter"], tensors["carry/deter"])
+    assert tensors["carry/deter"].all()
 
 
 def test_a_snapshot_has_the_parts_that_other_versions_read(tmp_path):
@@ -264,15 +265,115 @@ def test_a_run_whose_replay_was_deleted_cannot_be_prolonged(tmp_path):
     assert dummies.snapshot(tmp_path)[0]["step"] == 40
 
 
-def test_a_snapshot_of_other_sizes_is_refused(tmp_path, monkeypatch):
-    dummies.run(tmp_path, dummies.Tapes(1), steps=40)
-    monkeypatch.setattr(
-        dummies.Recorder,
-        "named_state",
-        lambda self: {"weight": tf.Variable(np.zeros(3, np.float32))},
+TIGHT = {"checkpoint_every": 9, "replay__capacity": 30, "steps": 50, "eval_replay": 20}
+
+
+def everything(folder):
+    """What is in a folder at any depth, without the lock."""
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(p): p.read_bytes() for p in paths if p.name != files.LOCK}
+
+
+def other_sizes(patch, tapes):
+    def named_state(self):
+        return {"weight": tf.Variable(np.zeros(3, np.float32))}
+
+    patch.setattr(dummies.Recorder, "named_state", named_state)
+    return {"rssm__deter": 9, "resume": True}
+
+
+def no_environment(patch, tapes):
+    patch.setattr(dummies.Walk, "__init__", lambda self, *args: 1 / 0)
+    return {}
+
+
+def impatience(patch, tapes):
+    def restore(self, *args):
+        restored(self, *args)
+        raise KeyboardInterrupt
+
+    restored = training.Training.restore
+    patch.setattr(training.Training, "restore", restore)
+    return {}
+
+
+def wrong_entries(patch, tapes):
+    def load_state(path):
+        return {**loaded(path), "replay": {}}
+
+    loaded = checkpoint.load_state
+    patch.setattr(checkpoint, "load_state", load_state)
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (other_sizes, "other shapes have weight"),
+        (no_environment, "division by zero"),
+        (impatience, ""),
+        (wrong_entries, "The entries of .*state.json are not those.* 'held'"),
+    ],
+)
+def test_a_start_that_fails_leaves_all_as_it_was(
+    tmp_path, monkeypatch, mistake, message
+):
+    dummies.run(tmp_path / "whole", dummies.Tapes(2), **TIGHT)
+    folder, tapes = tmp_path / "failed", dummies.Tapes(2)
+    tapes.options[1] = {"fails_at": 30}
+    run_until_failure(folder, tapes, **TIGHT)
+    before = everything(folder)
+    with monkeypatch.context() as patch:
+        changes = mistake(patch, tapes)
+        with pytest.raises(BaseException, match=message):
+            dummies.run(folder, tapes, **TIGHT | changes)
+    assert everything(folder) == before
+    dummies.run(folder, tapes, **TIGHT)
+    dummies.assert_same_end(tmp_path / "whole", folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"dataset__batch": 3}, {"dataset__length": 3}, {"replay__maxlen": 3}),
+        *({"replay__capacity": 20}, {"replay__capacity": 500}, {"envs": 3}),
+        *({"eval_replay": 0}, {"eval_every": 5}, {"train_every": 3}),
+        *({"model_opt__lr": 1e-5}, {"eval_envs": 2}, {"log_every": 7}),
+    ],
+)
+def test_a_run_goes_on_under_other_settings(tmp_path, change):
+    tapes = dummies.Tapes(2)
+    settings = {**TIGHT, "eval_every": 10, "steps": 51}
+    tapes.options[1] = {"fails_at": 20}
+    run_until_failure(tmp_path, tapes, **settings)
+    lines = dummies.run(tmp_path, tapes, **settings | change, resume=True)
+    check_lines(lines)
+    assert dummies.snapshot(tmp_path)[0]["step"] == 102
+
+
+def test_environments_that_never_come_to_a_snapshots_step_are_refused(tmp_path):
+    tapes = dummies.Tapes(1)
+    dummies.run(tmp_path, tapes, steps=40)
+    before = everything(tmp_path)
+    with pytest.raises(ValueError, match="step 40, but 3 environments"):
+        dummies.run(tmp_path, tapes, steps=60, envs=3, resume=True)
+    assert everything(tmp_path) == before
+
+
+def test_a_task_can_be_added_behind_those_of_a_finished_run(tmp_path):
+    dummies.run(tmp_path / "whole", dummies.Tapes(3), eval_every=20)
+    tapes = dummies.Tapes(2)
+    with pytest.raises(rundir.RunDirError, match="tasks: walk0, walk1 there, walk0, "):
+        dummies.run(tmp_path / "grown", tapes, eval_every=20)
+        dummies.run(tmp_path / "grown", dummies.Tapes(3), eval_every=20)
+    dummies.run(tmp_path / "grown", dummies.Tapes(3), eval_every=20, resume=True)
+    (whole, tensors), (grown, others) = (
+        dummies.snapshot(tmp_path / name) for name in ("whole", "grown")
     )
-    with pytest.raises(checkpoint.CheckpointError, match="other shapes have weight"):
-        dummies.run(tmp_path, dummies.Tapes(1), steps=60, resume=True)
+    # The first two tasks were not evaluated on the third.
+    assert grown["step"] == whole["step"] == 120
+    assert grown["evaluator"] != whole["evaluator"] and others.keys() == tensors.keys()
+    assert others["weight"] == tensors["weight"]
 
 
 def test_what_outlives_an_episode_of_an_environment_is_resumed(tmp_path):

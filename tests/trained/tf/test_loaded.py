@@ -175,6 +175,18 @@ def test_raw_observations_and_those_of_the_replay_are_read_alike(discrete):
     assert many[0].shape == (1,) and isinstance(agent.act(raw)[0], int)
 
 
+def test_states_are_single_precision_whatever_the_agent_computes_in(tmp_path):
+    config = dummies.configure(tmp_path, jit=False, precision="bfloat16", steps=30)
+    dv2.train(dummies.Walk, config)
+    agent, (obs, _) = dv2.load(tmp_path), dummies.Walk().reset(seed=0)
+    _, state = agent.act(obs)
+    action, state = agent.act(obs, state)
+    assert action in (0, 1)
+    for found in (state, agent.imagine(state, [0, 1])):
+        kinds = {found[key].dtype for key in ("deter", "stoch")}
+        assert kinds == {np.dtype(np.float32)}
+
+
 def test_what_an_agent_was_is_told(discrete):
     agent = dv2.load(discrete)
     assert (agent.step, agent.task_names) == (40, ("task",))
