@@ -29,7 +29,13 @@ extras = {
     # MiniHack imports pkg_resources, which setuptools 82 no longer has.
     "minihack": ["minihack>=1.0.2", "nle>=1.3.0", "setuptools<81"],
     "atari": ["ale-py>=0.12"],
-    "dmc": ["dm_control>=1.0.50", "mujoco>=3.17,<4"],
+    # dm_control asks for labmaze, which does not build on Python 3.13 and is not needed
+    # here: there these are the others, and `pip install --no-deps dm_control` follows.
+    "dmc": [
+        "dm_control>=1.0.50; python_version < '3.13'",
+        *("dm-env", "dm-tree", "glfw", "lxml", "mujoco>=3.17,<4", "pyopengl"),
+        *("pyparsing", "requests", "tqdm"),
+    ],
     "crafter": ["crafter>=1.8.3"],
     "gym": ["gym==0.26.2"],
     "plot": ["matplotlib>=3.9"],
@@ -53,7 +59,7 @@ setuptools.setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="MIT",
-    python_requires=">=3.11,<3.13",
+    python_requires=">=3.11,<3.14",
     packages=setuptools.find_packages(
         include=["dreamerv2*", "common*", "gym_minigrid*"], exclude=["*.published"]
     ),

@@ -66,6 +66,8 @@ def draw_runs(
 ) -> str:
     """Draws runs of the same tasks side by side; returns a line about it for people.
 
+    No picture ends a run: if it cannot be drawn the line says why.
+
     Args:
       folder: Where `success.png` is written.
       runs: The folder of each run, by the title of its axes.
@@ -83,10 +85,16 @@ def draw_runs(
         for title, run in runs.items()
     ]
     short = [name.removeprefix("MiniGrid-").removesuffix("-v0") for name in names]
-    figure = draw(read, short)
-    if figure is None:
-        return "No figure drawn: the run was not evaluated."
-    _save(figure, path)
+    try:
+        figure = draw(read, short)
+        if figure is None:
+            return "No figure drawn: the run was not evaluated."
+        _save(figure, path)
+    except Exception as error:  # matplotlib and disks fail in many ways
+        return (
+            f"No figure drawn ({type(error).__name__}: {error}); the same command "
+            "tries it again."
+        )
     return f"All tasks together are drawn in {path}."
 
 
@@ -137,13 +145,9 @@ def draw(
 
 
 def _save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    import matplotlib
-
     from common.curves import drawing
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(drawing.STYLE):
-        figure.savefig(path, dpi=160)
+    drawing.save(figure, path)
 
 
 def _draw_method(

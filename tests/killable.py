@@ -28,7 +28,7 @@ import dummies
 from common import driver
 from common.config import files as config_files
 from common.envs.suites import catch
-from common.records import outputs
+from common.records import appending
 from common.replay import episodes
 from dreamerv2.run import build, checkpoint, learner, rundir, training
 from dreamerv2.run.evaluation import evaluator
@@ -57,7 +57,7 @@ WRITES = (
     (checkpoint, "_write_tensors"),
     (checkpoint, "_flush"),
     (config_files, "dump"),
-    (outputs.JSONLOutput, "_flush"),
+    (appending.Appender, "flush"),
     (pathlib.Path, "write_text"),
     (pathlib.Path, "write_bytes"),
     (pathlib.Path, "mkdir"),

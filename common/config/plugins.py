@@ -7,13 +7,15 @@ other as `module:Name`.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import pathlib
 import re
 import sys
+import traceback
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from common.config import coerce
@@ -103,11 +105,43 @@ def find_module(name: str) -> types.ModuleType:
     """Imports a module by its dotted name, or its path, which ends in `.py`; once.
 
     Raises:
+      ImportError: If it exits while it is imported.
       Exception: Whatever the module raises while it is imported.
     """
-    if name.endswith(".py"):
-        return _import_file(pathlib.Path(name).expanduser().resolve())
-    return importlib.import_module(name)
+    with _staying():
+        if name.endswith(".py"):
+            return _import_file(pathlib.Path(name).expanduser().resolve())
+        return importlib.import_module(name)
+
+
+def run_file(path: pathlib.Path, name: str) -> types.ModuleType:
+    """Imports a file as a module of that name, anew.
+
+    Raises:
+      ImportError: If it exits while it is imported.
+      Exception: Whatever it raises while it is imported.
+    """
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before it runs, so that it can be pickled
+    try:
+        with _staying():
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def problem(error: BaseException) -> str:
+    """Says what went wrong in a user's module: type, message, file and line."""
+    steps = [
+        f", in {step.f_code.co_filename}, line {line}"
+        for step, line in traceback.walk_tb(error.__traceback__)
+        if not step.f_code.co_filename.startswith("<")  # importlib's own
+    ]
+    place = steps[-1] if steps else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 def reference(name: str) -> str:
@@ -127,7 +161,7 @@ def _import(key: str, name: str) -> types.ModuleType:
     except Exception as error:  # whatever a user's module raises while it is imported
         raise coerce.ConfigError(
             f"{key} names the module {name!r}, which cannot be imported "
-            f"({type(error).__name__}: {error}). Give a module that Python finds from "
+            f"({problem(error)}). Give a module that Python finds from "
             "here, such as one on PYTHONPATH, or the path of a file that ends in .py."
         ) from error
 
@@ -139,13 +173,18 @@ def _import_file(path: pathlib.Path) -> types.ModuleType:
         return known
     if known is not None:
         raise ImportError(f"another module is called {path.stem}; rename the file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # before it runs, so that it can be pickled
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[path.stem]
-        raise
+    module = run_file(path, path.stem)
     _FILES[path.stem] = str(path)
     return module
+
+
+@contextlib.contextmanager
+def _staying() -> Iterator[None]:
+    """Makes an error of a module that ends the program while it is imported."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ImportError(
+            f"it exits, with {error.code!r}; what it does when it is run belongs "
+            'behind if __name__ == "__main__":'
+        ) from error

@@ -1,6 +1,7 @@
 """Draws panels of curves: a colour a method, one legend below, readable ticks."""
 
 import itertools
+import os
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -321,7 +322,12 @@ def _legend(
 
 
 def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    """Writes a PNG; its folder is made."""
+    """Writes a PNG, all or nothing; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(path, dpi=160)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        with matplotlib.rc_context(STYLE):
+            figure.savefig(partial, dpi=160, format="png")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -185,6 +186,8 @@ def _installed(name: str, suite: Suite) -> Iterator[None]:
         yield
     except ImportError as error:
         command = f"pip install -e '.[{suite.extra}]' -c constraints.txt"
+        if suite.extra == "dmc" and sys.version_info >= (3, 13):
+            command += " && pip install --no-deps dm_control -c constraints.txt"
         raise ValueError(
             f"The suite {name} needs packages that are not installed ({error}); "
             + (f"run: {command}" if suite.extra else "install them with pip.")

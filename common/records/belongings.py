@@ -18,7 +18,7 @@ MEASURED = (files.TENSORBOARD, files.METRICS)
 IDENTITY = (files.WANDB_ID, files.TASKS, files.RUN, files.CONFIG)
 ALL = (files.CHECKPOINTS, *EXPERIENCE, *MEASURED, *IDENTITY)
 
-_EPISODE = r"\d{6,}-task\d+-len\d{4,}\.npz(\.tmp|\.corrupt)?"
+_EPISODE = r"\d{6,9}-task\d{1,6}-len\d{4,9}\.npz(\.tmp|\.corrupt(-\d+)?)?"
 _NAMES = {  # of the files in a folder of ours, by its name
     files.REPLAY: (_EPISODE, rf"evicted/{_EPISODE}"),
     files.EVAL_REPLAY: (_EPISODE,),

@@ -4,22 +4,30 @@ import io
 import logging
 import os
 import pathlib
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from common.records import logger
+from common.records import appending, logger
 from common.records import video as video_lib
 
 _LOG = logging.getLogger(__name__)
 
+_FRAME = 16  # bytes of the length and the checksums around an event
 WANDB_MODES = ("auto", "online", "offline", "disabled")
 
 
 class TensorBoardOutput:
-    """Event files: scalars, images, and videos as animated images."""
+    """Event files: scalars, images, and videos as animated images.
+
+    An event is written as a whole and at once. When the disk is full or gone, events
+    wait in memory (the newest `_WAITING`) and are tried again with the next record.
+    """
+
+    _WAITING = 1000
 
     def __init__(self, directory: str | os.PathLike, fps: int = 10) -> None:
         """Takes a folder for event files; videos play `fps` frames a second."""
@@ -28,10 +36,21 @@ class TensorBoardOutput:
         self._tf = tf
         self._fps = fps
         self._directory = pathlib.Path(directory).expanduser()
-        self._writer: Any = None  # opens a new file at the first record
+        self._events: appending.Appender | None = (
+            None  # a new file, at the first record
+        )
+
+    @property
+    def lost(self) -> int:
+        """Events that waited too long and are in no file."""
+        return self._events.lost if self._events else 0
 
     def write(self, record: logger.Record) -> None:
-        """Writes one event with everything in the record."""
+        """Writes one event with everything in the record.
+
+        Raises:
+          OSError: it cannot be written; it waits for the next call.
+        """
         summary = self._tf.compat.v1.Summary()
         for name, value in record.scalars.items():
             summary.value.add(tag=name, simple_value=float(value))
@@ -41,33 +60,63 @@ class TensorBoardOutput:
             self._picture(
                 summary, name, video[0], video_lib.encode_gif(video, self._fps)
             )
-        raw = summary.SerializeToString()
-        if self._writer is None:
-            self._writer = self._tf.summary.create_file_writer(
-                str(self._directory), max_queue=1000
-            )
-        with self._writer.as_default():
-            self._tf.summary.experimental.write_raw_pb(raw, step=record.step)
-        self._writer.flush()
+        if self._events is None:
+            self._events = self._begin()
+        self._events.append(self._frame(step=record.step, summary=summary))
+
+    def flush(self) -> None:
+        """Writes the events that wait.
+
+        Raises:
+          OSError: they cannot be written.
+        """
+        if self._events is not None:
+            self._events.flush()
 
     def close(self) -> None:
-        """Closes the event file."""
-        if self._writer is not None:
-            self._writer.close()
+        """Closes the event file.
+
+        Raises:
+          OSError: waiting events could not be written; they are lost.
+        """
+        if self._events is not None:
+            self._events.close()
 
     def rewind(self, step: int) -> None:
-        """Removes the events of later steps, before the first record is written."""
+        """Removes the events of later steps, before the first record is written.
+
+        They are the last ones of each file: a file is of one process, whose steps never
+        fall. Cutting them off needs no space on the disk.
+        """
         tf = self._tf
         for path in sorted(self._directory.glob("events.out.*")):
-            partial = path.with_name(f"partial.{os.getpid()}")
-            with tf.io.TFRecordWriter(str(partial)) as writer:
-                try:
-                    for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-                        if tf.compat.v1.Event.FromString(raw).step <= step:
-                            writer.write(raw)
-                except tf.errors.DataLossError:
-                    _LOG.warning("%s ended in the middle of an event.", path)
-            os.replace(partial, path)
+            end = 0
+            try:
+                for raw in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+                    if tf.compat.v1.Event.FromString(raw).step > step:
+                        break
+                    end += len(raw) + _FRAME
+            except tf.errors.DataLossError:
+                _LOG.warning("%s ended in the middle of an event.", path)
+            os.truncate(path, end)
+
+    def _begin(self) -> appending.Appender:
+        """A file of its own for each process, named as TensorBoard looks for it."""
+        head = self._frame(file_version="brain.Event:2")
+        name = f"events.out.tfevents.{time.time():.6f}.{os.uname().nodename}"
+        path = self._directory / f"{name}.{os.getpid()}"
+        return appending.Appender(path, self._WAITING, head)
+
+    def _frame(self, **content: Any) -> bytes:
+        """An event with its length and checksums, as TensorFlow writes it to a file."""
+        event = self._tf.compat.v1.Event(wall_time=time.time(), **content)
+        path = f"ram://dreamerv2/{os.getpid()}/{id(self)}"
+        with self._tf.io.TFRecordWriter(path) as writer:
+            writer.write(event.SerializeToString())
+        with self._tf.io.gfile.GFile(path, "rb") as file:
+            framed = file.read()
+        self._tf.io.gfile.remove(path)
+        return framed
 
     def _picture(
         self, summary: Any, name: str, frame: np.ndarray, encoded: bytes

@@ -19,6 +19,22 @@ WANDB_ID = "wandb_id.txt"
 LOCK = ".lock"
 
 
+class Identity(NamedTuple):
+    """What tells a file or folder from another one of the same name."""
+
+    device: int
+    inode: int
+
+
+def identity(path: pathlib.Path) -> Identity | None:
+    """Returns what a path names at present, None if there is nothing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return Identity(status.st_dev, status.st_ino)
+
+
 class Tasks(NamedTuple):
     """Which tasks a run has, when, and which script knows how to make them.
 

@@ -45,10 +45,14 @@ class Output(Protocol):
                              after `step` will come again; may be left out
         write(record)        at each record, the steps never falling: episodes, losses
                              and counters, evaluations with images and videos
+        flush()              before a snapshot is written: time to try again what could
+                             not be written; may be left out
         close()              once, also after an error or a signal; not after a kill
 
     All calls come from the run's main thread, which waits for them. An error in them is
-    logged once, and the run goes on. For example, mine.py:
+    logged once, and the run goes on. If the output has an attribute `lost`, the number
+    of records that it had to let go, that is told when it works again. For example,
+    mine.py:
 
         class Csv:
             def __init__(self, folder, config):
@@ -75,13 +79,15 @@ class Logger:
 
     Logging is worth less than the run it watches: an error of an output is reported
     once, the other outputs go on, and the failing one is tried again with each record.
-    One that cannot even be made is left out, see `make_own`.
+    When one works again that says how many records it has `lost`, the gap is named. One
+    that cannot even be made is left out, see `make_own`.
     """
 
     def __init__(self, outputs: Sequence[Output] = ()) -> None:
         """Takes the outputs; `close` closes them."""
         self._outputs = list(outputs)
-        self._failed: set[int] = set()
+        self._failed: dict[int, int] = {}  # step by output
+        self._step = 0  # of the newest record
 
     def connect(self, outputs: Sequence[Output]) -> None:
         """Takes further outputs, which get what is written from now on."""
@@ -101,6 +107,7 @@ class Logger:
           ValueError: a value of another rank or type, or an empty picture.
         """
         record = make_record(step, metrics, prefix)
+        self._step = record.step
         for output in self._outputs:
             self._guard(output, "write", record)
 
@@ -109,6 +116,12 @@ class Logger:
         for output in self._outputs:
             if hasattr(output, "rewind"):
                 self._guard(output, "rewind", step)
+
+    def flush(self) -> None:
+        """Makes the outputs that keep what they could not write try it again."""
+        for output in self._outputs:
+            if hasattr(output, "flush"):
+                self._guard(output, "flush")
 
     def close(self) -> None:
         """Closes every output."""
@@ -127,8 +140,22 @@ class Logger:
             getattr(output, method)(*args)
         except Exception as error:  # wandb, TensorBoard and files fail in many ways
             if id(output) not in self._failed:
-                self._failed.add(id(output))
+                self._failed[id(output)] = self._step
                 _warn(type(output).__name__, error)
+        else:
+            if id(output) in self._failed and hasattr(output, "lost"):
+                self._name_gap(output, since=self._failed.pop(id(output)))
+
+    def _name_gap(self, output: Output, since: int) -> None:
+        gap = "what waited is written, nothing is missing"
+        if output.lost:
+            gap = f"{output.lost} records since step {since} are missing"
+        _LOG.warning(
+            "Logging to %s works again, at step %d: %s.",
+            type(output).__name__,
+            self._step,
+            gap,
+        )
 
 
 def make_own(
@@ -178,6 +205,22 @@ def make_record(step: int, metrics: Mapping[str, Any], prefix: str = "") -> Reco
                 "give a number, an image [H, W, C] or a video [T, H, W, C]."
             )
     return record
+
+
+def drawable(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns metrics without the pictures that cannot be shown; a warning says why.
+
+    What else is no metric stays, see `Logger.write`.
+    """
+    kept = dict(metrics)
+    for name, value in metrics.items():
+        if np.ndim(value) in (3, 4):
+            try:
+                make_record(0, {name: value})
+            except ValueError as error:
+                _LOG.warning("It is left out: %s", error)
+                del kept[name]
+    return kept
 
 
 def _picture(name: str, value: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import TextIO
 
 import numpy as np
 
-from common.records import jsonl, logger, timing
+from common.records import appending, jsonl, logger, timing
 
 _LOG = logging.getLogger(__name__)
 
@@ -158,10 +158,14 @@ class JSONLOutput:
         """
         self._path = pathlib.Path(path).expanduser()
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
-        self._waiting: list[bytes] = []
         self._mend()
-        self._size = self._path.stat().st_size
+        self._lines = appending.Appender(self._path, self._WAITING)
+        self._lines.open()
+
+    @property
+    def lost(self) -> int:
+        """Lines that waited too long and are in no file."""
+        return self._lines.lost
 
     def write(self, record: logger.Record) -> None:
         """Appends a line, unless the record has no scalars.
@@ -170,9 +174,17 @@ class JSONLOutput:
           OSError: nothing could be written; the line waits for the next call.
         """
         if record.scalars:
-            self._waiting.append(jsonl.encode(record.step, record.scalars))
-            del self._waiting[: -self._WAITING]
-        self._flush()
+            self._lines.append(jsonl.encode(record.step, record.scalars))
+        else:
+            self._lines.flush()
+
+    def flush(self) -> None:
+        """Writes the lines that wait.
+
+        Raises:
+          OSError: they cannot be written.
+        """
+        self._lines.flush()
 
     def last_step(self) -> int:
         """Returns the largest step in the file, -1 if it has no lines."""
@@ -185,16 +197,16 @@ class JSONLOutput:
         Returns:
           How many lines were removed; lines that are not JSON objects are among them.
         """
-        self._flush()
+        self._lines.flush()
         kept = [jsonl.step_of(record) <= step for record in jsonl.read(self._path)]
         if not all(kept):
-            partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.partial")
-            with open(self._path, "rb") as lines, open(partial, "wb") as file:
-                file.writelines(itertools.compress(lines, kept))
-            self._file.close()
-            os.replace(partial, self._path)
-            self._file = open(self._path, "ab", buffering=0)  # noqa: SIM115
-            self._size = self._path.stat().st_size
+            if any(kept[kept.index(False) :]):
+                self._leave_out(kept)
+            else:  # as a run leaves it; needs no space on the disk
+                with open(self._path, "rb") as lines:
+                    end = sum(map(len, itertools.compress(lines, kept)))
+                os.truncate(self._path, end)
+            self._lines.open()
         return kept.count(False)
 
     def close(self) -> None:
@@ -203,36 +215,29 @@ class JSONLOutput:
         Raises:
           OSError: waiting lines could not be written; they are lost.
         """
-        try:
-            self._flush()
-        except OSError as error:
-            count = len(self._waiting)
-            raise OSError(f"{count} lines of {self._path} are lost: {error}") from error
-        finally:
-            self._file.close()
+        self._lines.close()
 
-    def _flush(self) -> None:
-        """Writes the waiting lines; after a failure the file ends where it did."""
-        while self._waiting:
-            rest = self._waiting[0]
-            try:
-                while rest:  # a full disk takes a part before it refuses
-                    rest = rest[self._file.write(rest) :]
-            except OSError as error:
-                os.truncate(self._path, self._size)
-                raise OSError(error.errno, error.strerror, str(self._path)) from error
-            self._size += len(self._waiting.pop(0))
+    def _leave_out(self, kept: Sequence[bool]) -> None:
+        """Writes the file anew without some of its lines, all or nothing."""
+        partial = self._path.with_name(f"{self._path.name}.{os.getpid()}.partial")
+        try:
+            with open(self._path, "rb") as lines, open(partial, "wb") as file:
+                file.writelines(itertools.compress(lines, kept))
+            os.replace(partial, self._path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _mend(self) -> None:
         """Ends the last line: with a line feed if it is whole, else by removing it."""
-        with open(self._path, "rb") as lines:
+        with open(self._path, "a+b") as lines:
+            lines.seek(0)
             last = collections.deque(lines, maxlen=1)
-        if not last or last[0].endswith(b"\n"):
-            return
-        (tail,) = last
-        if jsonl.step_of(jsonl.decode(tail)) < math.inf:
-            self._file.write(b"\n")
-            return
+            if not last or last[0].endswith(b"\n"):
+                return
+            (tail,) = last
+            if jsonl.step_of(jsonl.decode(tail)) < math.inf:
+                lines.write(b"\n")
+                return
         os.truncate(self._path, self._path.stat().st_size - len(tail))
         _LOG.warning(
             "%s ended in the middle of a line; removed %d bytes.", self._path, len(tail)

@@ -2,7 +2,7 @@
 
 import collections
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 
 class Timer:
@@ -18,10 +18,17 @@ class Timer:
         self,
         clock: Callable[[], float] = time.perf_counter,
         cpu_clock: Callable[[], float] = time.process_time,
+        sections: Iterable[str] = (),
     ) -> None:
-        """Takes a clock that returns seconds, and one that returns CPU seconds."""
+        """Starts at no seconds.
+
+        Args:
+          clock: Returns seconds.
+          cpu_clock: Returns CPU seconds.
+          sections: Names that are told from the start, also before they are entered.
+        """
         self._clock = clock
-        self._sections: dict[str, _Section] = {}
+        self._sections = {name: _Section(clock) for name in sections}
         self._clocks = {"total": clock, "cpu": cpu_clock}
         self._since = {name: clock() for name, clock in self._clocks.items()}
 

@@ -12,6 +12,25 @@ class UnwrittenError(RuntimeError):
     """A state names episodes that are not on the disk."""
 
 
+def tidy(
+    directory: pathlib.Path, needed: Collection[str], *, keep_evicted: bool
+) -> None:
+    """Removes the files of episodes that nothing needs, if there is such a folder.
+
+    Args:
+      directory: The folder of the episode files.
+      needed: Names that saved states need.
+      keep_evicted: Whether they are kept aside instead.
+    """
+    if not directory.is_dir():
+        return
+    folder = store.Folder(directory, keep_evicted=keep_evicted)
+    for name in sorted(folder.names().difference(needed)):
+        folder.remove(name)
+    folder.mend()
+    folder.close()
+
+
 class Archive:
     """The files of the held episodes, and of those that something still needs.
 
@@ -60,19 +79,24 @@ class Archive:
           only: Names of the files to read; None reads all.
 
         Raises:
-          ValueError: They differ, are not as the specs say or shorter than `minlen`.
+          ValueError: They differ, are not as the specs say or shorter than `minlen`;
+            or they do not fit into memory.
         """
         self._found = self._folder.names()
         layout = None
-        for episode in self._folder.load(only):
-            source = f"The file {episode.name}"
+
+        def check(name: str, found: layouts.Layout) -> None:
+            """Keeps what does not fit from being decompressed."""
+            nonlocal layout
             if layout is None:
-                layout = layouts.expect(episode.layout, specs, source)
-            layout = layouts.share(episode.layout, layout, source)
+                layout = layouts.expect(found, specs, f"The file {name}")
+            layouts.share(found, layout, f"The file {name}")
+
+        for episode in self._folder.load(only, check):
             if episode.steps < minlen:
                 raise ValueError(
-                    f"{source} has fewer steps than replay.minlen, {minlen}; lower it "
-                    "or choose another folder."
+                    f"The file {episode.name} has fewer steps than replay.minlen, "
+                    f"{minlen}; lower it or choose another folder."
                 )
             shared = dataclasses.replace(episode, layout=layout)
             self.opened[episode.index] = shared
@@ -122,7 +146,8 @@ class Archive:
         if self._folder.unwritten:
             raise UnwrittenError(
                 f"{self._folder.unwritten} episodes of the replay could not be written "
-                "yet, and a snapshot without them would not go on."
+                f"yet ({self._folder.problem}), and a snapshot without them would not "
+                "go on."
             )
         self._pinned |= {*held, *in_use}
 

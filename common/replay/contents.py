@@ -8,6 +8,8 @@ from typing import Any
 from common.replay import counts as counts_lib
 from common.replay import episodes, strategies
 
+MOST_LEFT = 2_000_000  # episodes, of which a strategy is told when a folder is opened
+
 
 class Contents:
     """Episodes held together up to a capacity in steps.
@@ -51,9 +53,19 @@ class Contents:
         Args:
           loaded: The episodes found, ascending by index.
           others: Names of episodes that left earlier but are still known.
+
+        Raises:
+          ValueError: The numbers have gaps that no run leaves.
         """
         held = {episode.index: episode for episode in loaded}
         self.next_index = max({*held, *(name.index for name in others)}, default=-1) + 1
+        if self.next_index - len(held) > MOST_LEFT:
+            raise ValueError(
+                f"An episode of the replay's folder has the number "
+                f"{self.next_index - 1}, but {len(held)} are there, and no more than "
+                f"{MOST_LEFT} can have left. Is it of another run? Number its file "
+                "behind the others, or move it away."
+            )
         self._total_episodes = len(loaded) + len(others)
         self._total_steps = sum(item.steps for item in [*loaded, *others])
         self._tasks.update({name.task: 0 for name in others})

@@ -58,6 +58,10 @@ def describe(fields: Mapping[str, Field]) -> str:
     )
 
 
+class UnfitError(ValueError):
+    """It has other keys, shapes or dtypes than this replay, or too much for it."""
+
+
 class Layout:
     """Keys, shapes and dtypes of a transition, and their place in a chunk.
 
@@ -153,7 +157,7 @@ def expect(found: Layout, specs: Mapping[str, Any] | None, source: str) -> Layou
       source: Where it was found, for the message.
 
     Raises:
-      ValueError: It is another observation.
+      UnfitError: It is another observation.
     """
     if specs is not None:
         expected = {
@@ -165,7 +169,7 @@ def expect(found: Layout, specs: Mapping[str, Any] | None, source: str) -> Layou
 
 
 def share(found: Layout, common: Layout, source: str) -> Layout:
-    """Returns the common layout if the found one is equal, else raises ValueError."""
+    """Returns the common layout; UnfitError if the found one is not equal."""
     _compare(found.fields, common.fields, source)
     return common
 
@@ -174,7 +178,7 @@ def _compare(
     found: Mapping[str, Field], expected: Mapping[str, Field], source: str
 ) -> None:
     if found != expected:
-        raise ValueError(
+        raise UnfitError(
             f"{source} has [{describe(found)}], but this replay expects "
             f"[{describe(expected)}]. Choose another logdir, or the same observation "
             "and action sizes."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from common.envs import base, readings
 from common.envs.workers import parallel
 from common.nets import embeddings
 from common.records import dashboards, files, logger, outputs
-from common.replay import footprint, strategies
+from common.replay import archive, footprint, strategies
 from common.replay.strategies import retention, sampling
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import tasks as tasks_lib
@@ -174,6 +174,31 @@ def _make_replay(
         specs=agent.obs_specs,
         **options,
     )
+
+
+def tidy_replays(
+    folder: pathlib.Path,
+    config: config_lib.Config,
+    states: Iterable[Mapping[str, Any]],
+) -> None:
+    """Removes the episodes that a finished run has not come to remove.
+
+    Args:
+      folder: The run's folder.
+      config: The run's configuration.
+      states: Of all snapshots of the run; what they need stays.
+    """
+    needed: dict[str, set[str]] = {files.REPLAY: set(), files.EVAL_REPLAY: set()}
+    for state in states:
+        evaluated = state.get("evaluator", {}).get("replay")
+        for name, part in (
+            (files.REPLAY, state["replay"]),
+            (files.EVAL_REPLAY, evaluated),
+        ):
+            needed[name].update(*((part["held"], part["in_use"]) if part else ()))
+    for name, names in needed.items():
+        keep_evicted = name == files.REPLAY and config.replay.keep_evicted
+        archive.tidy(folder / name, names, keep_evicted=keep_evicted)
 
 
 class _StrategyAgent:

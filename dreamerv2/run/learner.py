@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import logging
 import math
 import os
 import pathlib
@@ -18,6 +19,8 @@ from common.records import logger, timing
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.algorithm import world_model
 from dreamerv2.run import checkpoint
+
+_LOG = logging.getLogger(__name__)
 
 
 def plan(config: config_lib.Config) -> str:
@@ -134,11 +137,19 @@ class Learner:
             are added with `eval_` before their names.
         """
         self.wait()
-        videos = self._agent.report(self._shown.next())
+        videos = self._report(self._shown.next())
         if evaluated is not None:
-            report = self._agent.report(evaluated)
+            report = self._report(evaluated)
             videos |= {f"eval_{key}": video for key, video in report.items()}
         return videos
+
+    def _report(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """The agent's videos; no picture ends a run."""
+        try:
+            return self._agent.report(batch)
+        except Exception as error:  # whatever there is to stumble over in drawing
+            _LOG.warning("No videos are made: %s: %s", type(error).__name__, error)
+            return {}
 
     def tensors(self) -> dict[str, tf.Tensor]:
         """Returns the carried state by name; empty before the first update."""

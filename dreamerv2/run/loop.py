@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from common import config as config_lib
 from common.compute import devices
@@ -54,6 +55,7 @@ def train(
       ValueError: If the configuration, the logdir or the environments do not fit.
       NonFiniteLossError: If a loss becomes NaN.
       CheckpointError: If a snapshot cannot be read, or the last cannot be written.
+      EndError: If the run is finished, but what it has come to cannot be written.
     """
     if config.seed < 0:
         raise ValueError(f"seed is {config.seed}; it must be 0 or more.")
@@ -77,6 +79,7 @@ def train(
         rundir.check(config, noted, reached)
         if state["step"] >= schedule.total:
             print(f"The run in {folder} is finished, at step {state['step']}.")
+            _end_again(snapshots, folder, noted.names, schedule, config, reached)
             return True
         run = _build(tasks, schedule, state["step"], config, folder)
         with contextlib.closing(run):
@@ -93,7 +96,10 @@ def train(
                 _tell_where(run, schedule, noted.names)
             finished = _train(run, schedule, snapshots, stop)
             if finished:
-                _conclude(run, folder, noted.names, schedule, config)
+                frame = run.step * config.action_repeat
+                summary.conclude(
+                    folder, noted.names, schedule, config, frame, run.write
+                )
         if config.del_exp_replay and not stop:
             rundir.delete_replays(folder)
         return finished
@@ -123,7 +129,7 @@ def _build(
     """Makes the parts of a run that begins, or goes on, at a step."""
     every = [*tasks.trained, *tasks.eval_only]
     phase = next(schedule.remaining(step))
-    timer = timing.Timer()
+    timer = timing.Timer(sections=summary.SECTIONS)
     envs = build.make_envs(every[phase.task], config)
     build.tell_spaces(envs[0], config)
     agent = agent_lib.Agent(config, envs[0].obs_specs, envs[0].act_spec)
@@ -176,17 +182,27 @@ def _tell_where(
     )
 
 
-def _conclude(
-    run: training.Training,
+def _end_again(
+    snapshots: checkpoint.Checkpoints,
     folder: pathlib.Path,
     names: Sequence[str],
     schedule: phases.Schedule,
     config: config_lib.Config,
+    frame: int,
 ) -> None:
-    """Logs and prints what a finished run has come to."""
-    result = summary.summarize(folder, names, schedule, config)
-    run.write(result.metrics)
-    print(result.text)
+    """Does what is missing of the end of a run that failed or was killed there."""
+
+    def write(metrics: Mapping[str, Any]) -> None:
+        total = schedule.total * config.action_repeat
+        outputs = build.make_outputs(folder, config, total, names)
+        with logger_lib.Logger(outputs) as logger:
+            logger.write(frame, metrics)
+
+    summary.conclude(folder, names, schedule, config, frame, write)
+    states = snapshots.states()
+    build.tidy_replays(folder, config, states)
+    if config.del_exp_replay:
+        rundir.delete_replays(folder)
 
 
 def _train(

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from common import config as config_lib
 from common.curves import continual, evaluations
-from common.records import files
+from common.records import files, jsonl
 from dreamerv2.run import phases
 
+_LOG = logging.getLogger(__name__)
+
 CURVES = "curves.png"
+# What a run measures the seconds of; `clocks` sorts them.
+SECTIONS = ("collect", "policy", "add", "sample", "update", "evaluation", "save")
 _REDUCTIONS = {"sum": np.sum, "mean": np.mean, "max": np.max}
 
 
+class EndError(RuntimeError):
+    """A run has come to its end, but what it has come to could not be written."""
+
+
 class Summary(NamedTuple):
-    """Metrics of a whole run and a table for people."""
+    """Metrics of a whole run, a table for people, and what the curves are of."""
 
     metrics: dict[str, float]
     text: str
+    curves: str = ""  # `eval_success` or `eval_return`; empty if nothing can be drawn
 
 
 def episode_metrics(
@@ -161,16 +171,66 @@ class OnlineMetrics:
         self._worst_half = state.get("worst_half")
 
 
+def conclude(
+    folder: pathlib.Path,
+    names: Sequence[str],
+    schedule: phases.Schedule,
+    config: config_lib.Config,
+    frame: int,
+    write: Callable[[Mapping[str, float]], None],
+) -> None:
+    """Logs, draws and prints what a run has come to, as far as that is not done yet.
+
+    Args:
+      folder: The run's folder.
+      names: Names of the tasks, those that were trained first.
+      schedule: When they were trained.
+      config: The run's configuration.
+      frame: At which it has ended.
+      write: Logs metrics at that frame.
+
+    Raises:
+      EndError: If the metrics are not in the log afterwards.
+    """
+    try:
+        result = summarize(folder, names, schedule, config)
+        is_done = _is_logged(folder, frame, result.metrics)
+        if not is_done:
+            write(result.metrics)
+            if not _is_logged(folder, frame, result.metrics):
+                raise OSError(f"{files.METRICS} does not take the last metrics")
+    except OSError as error:
+        raise EndError(
+            f"The run is finished and saved, but what it has come to could not be "
+            f"written: {error}. The same command does that, as soon as it can be."
+        ) from error
+    is_drawn = is_done and (folder / CURVES).exists()
+    drawn = result.curves and not is_drawn and _draw(folder, names, result.curves)
+    if drawn or not is_done or not result.curves:
+        print(f"{result.text}\n{drawn or ''}Everything is in {folder}.")
+
+
+def _is_logged(folder: pathlib.Path, frame: int, metrics: Mapping[str, float]) -> bool:
+    """Whether the log holds the record that ends a run, which has no others."""
+    records = jsonl.read(folder / files.METRICS)
+    return not metrics or any(
+        jsonl.step_of(record) == frame
+        and "cl_performance" in record
+        and record.keys() <= {"step", *metrics}
+        for record in records
+    )
+
+
 def summarize(
     folder: pathlib.Path,
     names: Sequence[str],
     schedule: phases.Schedule,
     config: config_lib.Config,
 ) -> Summary:
-    """Reads a run's evaluations, draws its curves and computes its metrics.
+    """Reads a run's evaluations and computes its metrics.
 
     Args:
-      folder: The run's folder; `curves.png` is written there.
+      folder: The run's folder.
       names: Names of the tasks, those that were trained first.
       schedule: When they were trained.
       config: Gives `envs`, whose last step may go beyond the end of a task, and
@@ -180,6 +240,9 @@ def summarize(
       `cl_performance` and `cl_forgetting` (Kessler et al. 2023, section 5),
       `cl_max_forgetting`, `cl_worst` and `cl_worst_half`, and a table; only a line that
       says so if a task was not evaluated by its end.
+
+    Raises:
+      OSError: If the log cannot be read.
     """
     path = folder / files.METRICS
     rounds = schedule.logged_ends(config.envs, config.action_repeat)
@@ -190,7 +253,7 @@ def summarize(
             break
     else:
         text = "The run is finished; not every task was evaluated in time for a table."
-        return Summary({}, f"{text} Everything is in {folder}.")
+        return Summary({}, text)
     ends = [ends[k] for k in range(len(ends))]
     curves = [curves[k] for k in range(len(ends))]
     metrics = {
@@ -202,14 +265,13 @@ def summarize(
             curves, [end for _, end in rounds]
         ),
     }
-    drawn = _draw(folder, names, metric)
     word = metric.removeprefix("eval_")
     table = _table(names[: len(ends)], curves, ends, word)
     text = (
         f"\n{table}\n\nAverage performance {metrics['cl_performance']:.2f}, average "
-        f"forgetting {metrics['cl_forgetting']:.2f}.\n{drawn}Everything is in {folder}."
+        f"forgetting {metrics['cl_forgetting']:.2f}."
     )
-    return Summary(metrics, text)
+    return Summary(metrics, text, metric)
 
 
 def _table(
@@ -230,11 +292,15 @@ def _table(
 
 
 def _draw(folder: pathlib.Path, names: Sequence[str], metric: str) -> str:
-    """Draws the curves; returns a line about them."""
+    """Draws the curves; returns a line about them. No picture ends a run."""
     try:
         from common import plot
     except ImportError as error:
         return f"No curves drawn ({error}): pip install 'dreamerv2[plot]'.\n"
     path = folder / CURVES
-    plot.plot_continual(folder / files.METRICS, path, names, metric)
+    try:
+        plot.plot_continual(folder / files.METRICS, path, names, metric)
+    except Exception as error:  # matplotlib and disks fail in many ways
+        _LOG.warning("The curves are not drawn: %s: %s", type(error).__name__, error)
+        return "The curves are not drawn; the same command tries it again.\n"
     return f"The curves are drawn in {path}.\n"

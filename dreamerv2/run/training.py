@@ -13,6 +13,7 @@ part and the collector's own keys beside them, and is restored in this order:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import pathlib
 import warnings
@@ -92,6 +93,7 @@ class Training:
         self._agent = agent
         self._spaces = specs.Spaces(agent.obs_specs, agent.act_spec)
         self._folder: pathlib.Path | None = None  # as soon as it may be written
+        self._identity: files.Identity | None = None  # of that folder
         self._is_saved = False  # whether a snapshot of the run is there
         self._parts: dict[str, Part] = {
             "agent": agent,
@@ -174,8 +176,9 @@ class Training:
         )
 
     def write(self, metrics: Mapping[str, Any]) -> None:
-        """Logs metrics at the present step."""
-        self._logger.write(self.step * self._config.action_repeat, metrics)
+        """Logs metrics at the present step, without pictures that cannot be shown."""
+        shown = logger_lib.drawable(metrics)
+        self._logger.write(self.step * self._config.action_repeat, shown)
 
     def save(self, snapshots: checkpoint.Checkpoints, needed: bool) -> None:
         """Writes a snapshot when that is due, and when a phase ends.
@@ -200,11 +203,13 @@ class Training:
             _LOG.warning("%s", error)
 
     def write_snapshot(self, snapshots: checkpoint.Checkpoints) -> None:
-        """Writes a snapshot of the present step.
+        """Writes a snapshot of the present step, after what was logged before it.
 
         Raises:
           CheckpointError: If it cannot be written.
         """
+        self._check_folder()
+        self._logger.flush()
         tensors = {
             **self._agent.named_state(),
             **self._learner.tensors(),
@@ -217,7 +222,7 @@ class Training:
             except replay.UnwrittenError as error:
                 raise checkpoint.CheckpointError(
                     f"No snapshot of step {self.step} could be written: {error} Free "
-                    "some space; older snapshots stay."
+                    "some space or make the folder writable; older snapshots stay."
                 ) from error
             own = {
                 **self._collector.get_state(),
@@ -272,6 +277,7 @@ class Training:
           outputs: Where metrics go to; they are closed with the run.
         """
         self._folder = folder
+        self._identity = files.identity(folder)
         self._logger.connect(outputs)
         if self._is_saved:
             self._logger.rewind(self.step * self._config.action_repeat)
@@ -288,11 +294,12 @@ class Training:
 
     def close(self) -> None:
         """Ends environments, threads and outputs."""
-        self._learner.close()
-        self._collector.close()
-        self._evaluator.close()
-        self._experience.close()
-        self._logger.close()
+        with contextlib.ExitStack() as parts:  # each, whatever another one raises
+            parts.callback(self._logger.close)
+            parts.callback(self._experience.close)
+            parts.callback(self._evaluator.close)
+            parts.callback(self._collector.close)
+            parts.callback(self._learner.close)
 
     @property
     def _restarts(self) -> int:
@@ -310,6 +317,16 @@ class Training:
         for name, part in self._parts.items():
             if hasattr(part, "keep"):
                 part.keep([state[name] for state in states if name in state])
+
+    def _check_folder(self) -> None:
+        """Makes sure that the folder is still there, for nobody misses a new one."""
+        if self._folder is None or files.identity(self._folder) == self._identity:
+            return
+        raise checkpoint.CheckpointError(
+            f"The logdir {self._folder} was removed or renamed while the run was under "
+            f"way, and step {self.step} is not saved. What it held is whole where it "
+            "is now: put it back, and the run or the same command goes on."
+        )
 
     def _note_saved(self) -> None:
         """Notes once that there is a snapshot, so that it is missed if it is lost."""

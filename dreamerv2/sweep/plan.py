@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pathlib
-import sys
+import re
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import NamedTuple
 
 from common import config as config_lib
-from common.config import kinds
+from common.config import flags, kinds, plugins
 from dreamerv2 import settings
 from dreamerv2.run import phases, rundir
 from dreamerv2.sweep import form as form_lib
@@ -91,10 +90,13 @@ def _find_script(name: str, beside: pathlib.Path) -> pathlib.Path:
 
 def _load(script: pathlib.Path) -> ModuleType:
     """Imports a script, which does not run it."""
-    spec = importlib.util.spec_from_file_location(f"sweep_of_{script.stem}", script)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
+    try:
+        module = plugins.run_file(script, f"sweep_of_{script.stem}")
+    except Exception as error:  # whatever a user's script raises while it is imported
+        raise form_lib.SweepError(
+            f"The script {script} cannot be imported ({plugins.problem(error)}). Mend "
+            "it, or give another."
+        ) from error
     for name in ("parse_flags", "make_tasks"):
         if not hasattr(module, name):
             raise form_lib.SweepError(
@@ -110,8 +112,8 @@ def _trials(
     """All trials; a sweep that is cut short has the same seeds of every method."""
     whole: list[tuple[str, _Variant]] = []
     alone: list[tuple[str, _Variant]] = []
-    for name, flags in form.methods.items():
-        variant = _examine(module, (*form.flags, *flags), name)
+    for name, words in form.methods.items():
+        variant = _examine(module, (*form.flags, *words), name)
         whole.append((name, variant))
         if name in form.references.methods:
             references = enumerate(_references(module, variant, name))
@@ -139,20 +141,36 @@ class _Variant(NamedTuple):
 
 def _examine(module: ModuleType, words: Sequence[str], method: str) -> _Variant:
     """Asks the script what flags mean; no environment is made."""
-    for word in words:
-        flag = word.removeprefix("--").partition("=")[0]
-        if word.startswith("--") and flag in _RESERVED:
-            raise form_lib.SweepError(
-                f"The method {method} has the flag --{flag}, which is the sweep's "
-                "business; leave it out."
-            )
     try:
+        for flag in flags.split(words):
+            _check_flag(flag.name, method)
         config = module.parse_flags(list(words))
         names = tuple(task.name for task in module.make_tasks(config).trained)
         total = phases.of_tasks(len(names), config).total
+    except form_lib.SweepError:
+        raise
     except ValueError as error:
         raise form_lib.SweepError(f"The method {method}: {error}") from error
+    except SystemExit as error:
+        raise form_lib.SweepError(
+            f"The method {method}: the script exits, with {error.code!r}, at its "
+            "flags; let parse_flags raise ValueError for those that it does not take."
+        ) from error
     return _Variant(tuple(words), config, names, total)
+
+
+def _check_flag(flag: str, method: str) -> None:
+    """A flag, or a pattern of keys, sets nothing that the sweep gives itself."""
+    try:
+        found = [key for key in _RESERVED if flag == key or re.fullmatch(flag, key)]
+    except re.error:  # the script's parser says more
+        return
+    if found:
+        sets = "" if flag in found else f", which sets {', '.join(found)}"
+        raise form_lib.SweepError(
+            f"The method {method} has the flag --{flag}{sets}, which is the sweep's "
+            "business; leave it out."
+        )
 
 
 def _references(

@@ -5,6 +5,7 @@ import json
 import pathlib
 import pickle
 import re
+import time
 
 import hypothesis
 import hypothesis.strategies as st
@@ -329,6 +330,37 @@ def test_a_bad_file_of_blocks_is_refused_by_name(tmp_path):
         path.write_text(text)
         assert "bad.yaml" in refusal(config_lib.load_blocks, path), text
     assert "missing.yaml" in refusal(config_lib.load, tmp_path / "missing.yaml")
+
+
+def laughs(form: str) -> str:
+    """Eleven lines, each of which stands eight times in the next."""
+    rows = ["a0: &a0 {x: 1}"]
+    for i in range(1, 12):
+        eight = form.format(*[f"*a{i - 1}"] * 8)
+        rows.append(f"a{i}: &a{i} {eight}")
+    return "\n".join(rows) + "\n"
+
+
+ENDLESS = {
+    "mappings": laughs("{{b: {}, c: {}, d: {}, e: {}, f: {}, g: {}, h: {}, i: {}}}"),
+    "lists": laughs("[{}, {}, {}, {}, {}, {}, {}, {}]"),
+    "merged": laughs("{{<<: [{}, {}, {}, {}, {}, {}, {}, {}]}}"),
+    "a cycle": "a: &a {b: *a}\n",
+    "a cycle of two": "a: &a [1, {b: *a}]\n",
+    "a cycle that merges": "a: &a\n  <<: *a\n",
+    "a thousand brackets": f"a: {'[' * 1000}{']' * 1000}\n",
+    "a thousand aliases": "a0: &a0 [1]\n"
+    + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 1000)),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_file_without_an_end_is_refused_at_once(tmp_path, name):
+    path = tmp_path / "config.yaml"
+    path.write_text(ENDLESS[name])
+    start = time.process_time()
+    assert "config.yaml" in refusal(config_lib.Config.read, path)
+    assert time.process_time() - start < 5
 
 
 def test_every_block_of_the_repository_fits_its_defaults():

@@ -58,13 +58,15 @@ def test_another_process_finds_a_module_by_its_name_or_by_its_file(module):
     [
         ("fifi", r"Unknown replay.retention 'fifi'.*fifo"),
         ("nowhere_at_all:Part", "nowhere_at_all.*cannot be imported"),
-        ("own_broken:Part", r"own_broken.*ZeroDivisionError"),
+        ("own_broken:Part", r"ZeroDivisionError: .*, in .*own_broken.py, line 1"),
+        ("own_exit:Part", r"own_exit.*it exits, with 'enough'.*__main__"),
         ("own_whole:Prat", "has no 'Prat'.*Part"),
         ("json.py:Part", "another module is called json|cannot be imported"),
     ],
 )
 def test_what_is_not_there_is_named_with_the_way_out(module, name, message):
     module("own_broken", "1 / 0\n")
+    module("own_exit", "raise SystemExit('enough')\n")
     module("own_whole", "Part = 1\n")
     with pytest.raises(config_lib.ConfigError, match=message):
         plugins.choose("replay.retention", name, KNOWN)

@@ -404,8 +404,11 @@ def test_truncating_removes_later_steps_and_goes_on_after_them(tmp_path):
     assert output.rewind(20) == 1
     assert output.rewind(20) == 0
     output.write(record(21, a=0))
+    output.write(record(5, a=0))  # as no run leaves it
+    assert output.rewind(20) == 1
+    output.write(record(22, a=0))
     output.close()
-    assert [line["step"] for line in lines(path)] == [0, 10, 20, 20, 21]
+    assert [line["step"] for line in lines(path)] == [0, 10, 20, 20, 5, 22]
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -414,8 +417,8 @@ def test_a_full_disk_loses_no_line_and_leaves_no_half_line(tmp_path, caplog):
     output = outputs.JSONLOutput(path)
     log = logger.Logger([output])
     log.write(0, {"a": 0})
-    disk = FullDisk(output._file, room=7)
-    output._file = disk
+    disk = FullDisk(output._lines._file, room=7)
+    output._lines._file = disk
     for step in (1, 2, 3):
         log.write(step, {"a": step})
     assert [line["step"] for line in lines(path)] == [0]
@@ -423,8 +426,51 @@ def test_a_full_disk_loses_no_line_and_leaves_no_half_line(tmp_path, caplog):
     assert "No space left" in caplog.text and str(path) in caplog.text
     disk.room = 10**6
     log.write(4, {"a": 4})
+    assert "JSONLOutput works again, at step 4: what waited is" in caplog.messages[1]
+    disk.room = 0
+    log.write(5, {"a": 5})
+    assert len(caplog.messages) == 3  # it is told again
+    disk.room = 10**6
+    log.flush()  # without a record
     log.close()
-    assert [line["step"] for line in lines(path)] == [0, 1, 2, 3, 4]
+    assert [line["step"] for line in lines(path)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_gap_is_named_where_too_many_lines_have_waited(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(outputs.JSONLOutput, "_WAITING", 2)
+    output = outputs.JSONLOutput(tmp_path / "metrics.jsonl")
+    log = logger.Logger([output])
+    disk = output._lines._file = FullDisk(output._lines._file, room=0)
+    for step in range(1, 6):
+        log.write(step, {"a": step})
+    disk.room = 10**6
+    log.write(6, {"a": 6})
+    log.close()
+    assert "at step 6: 4 records since step 1 are missing" in caplog.messages[-1]
+    assert [line["step"] for line in lines(tmp_path / "metrics.jsonl")] == [5, 6]
+
+
+def test_lines_wait_for_a_folder_that_was_renamed_to_come_back(tmp_path, caplog):
+    folder, aside = tmp_path / "run", tmp_path / "aside"
+    output = outputs.JSONLOutput(folder / "metrics.jsonl")
+    log = logger.Logger([output])
+    log.write(0, {"a": 0})
+    folder.rename(aside)
+    log.write(1, {"a": 1})
+    folder.mkdir()  # another one
+    log.write(2, {"a": 2})
+    assert f"Removed or renamed: '{folder}'" in caplog.text
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    aside.rename(folder)
+    log.write(3, {"a": 3})
+    assert [line["step"] for line in lines(folder / "metrics.jsonl")] == [0, 1, 2, 3]
+    (folder / "metrics.jsonl").unlink()
+    log.write(4, {"a": 4})
+    log.close()
+    assert [line["step"] for line in lines(folder / "metrics.jsonl")] == [4]
 
 
 class FullDisk:
@@ -474,6 +520,34 @@ def test_tensorboard_files_hold_scalars_images_and_videos(tmp_path):
 
 
 @pytest.mark.tf
+def test_a_full_disk_loses_no_event_and_leaves_the_file_readable(tmp_path, caplog):
+    import tensorflow as tf
+
+    output = dashboards.TensorBoardOutput(tmp_path / "tensorboard")
+    log = logger.Logger([output])
+    (tmp_path / "tensorboard").write_text("in the way")
+    log.write(0, {"a": 0})  # not even the file can be begun
+    (tmp_path / "tensorboard").unlink()
+    log.write(1, {"a": 1})
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    disk = FullDisk(output._events._file, room=20)
+    output._events._file = disk
+    for step in (2, 3):
+        log.write(step, {"a": step, "image": np.zeros((8, 8, 3), np.uint8)})
+
+    def steps():
+        events = tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+        return [tf.compat.v1.Event.FromString(raw).step for raw in events]
+
+    assert steps() == [0, 0, 1]  # the first is the head of the file
+    disk.room = 10**6
+    log.write(4, {"a": 4})
+    log.close()
+    assert steps() == [0, 0, 1, 2, 3, 4]
+    assert "TensorBoardOutput works again, at step 4" in caplog.messages[-1]
+
+
+@pytest.mark.tf
 def test_rewound_tensorboard_files_hold_each_step_once(tmp_path):
     from tensorboard.backend.event_processing import event_accumulator
 
@@ -484,6 +558,11 @@ def test_rewound_tensorboard_files_hold_each_step_once(tmp_path):
             output.write(record(step, loss=step))
         output.close()
     events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    for path in tmp_path.iterdir():  # a cut file is a whole one
+        path.write_bytes(path.read_bytes() + b"cut off")
+    dashboards.TensorBoardOutput(tmp_path).rewind(3)
+    again = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert sorted(e.step for e in again.Scalars("loss")) == [1, 2, 3]
     # Files of the same second may be read in either order.
     assert sorted(e.step for e in events.Scalars("loss")) == list(range(1, 11))
 

@@ -1,6 +1,7 @@
 """Laws of the replay's folder: what is on the disk, and how a run goes on from it."""
 
 import json
+import pathlib
 import warnings
 
 import numpy as np
@@ -190,7 +191,7 @@ def test_a_state_that_names_an_unwritten_episode_is_refused(tmp_path, monkeypatc
         patch.setattr(np.lib.format, "write_array", full)
         for _ in range(3):
             collector.episode(9)
-            with pytest.raises(replay.UnwrittenError, match="[12] episodes"):
+            with pytest.raises(replay.UnwrittenError, match="[12] episodes .*No space"):
                 target.get_state()
     target.close()
     again = replays.make(tmp_path, capacity=20, minlen=9)
@@ -323,6 +324,59 @@ def test_bad_files_are_moved_aside_with_one_warning(tmp_path):
     assert corrupt == [f"{name}.corrupt" for name in bad]
     assert not list(tmp_path.glob("*.tmp"))
     assert (tmp_path / "weights.npz").exists()  # somebody else's
+
+
+def test_folders_named_like_episodes_are_moved_out_of_the_way(tmp_path):
+    names = [f"00000{i}-task0-len0009.npz" for i in range(3)]
+    taken = [names[0], f"{names[1]}.tmp", f"{names[2]}.corrupt"]
+    for name in taken:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "own").write_text("own")
+    (tmp_path / names[2]).write_text("no episode")
+    with pytest.warns(UserWarning, match="1 files .* no complete episodes"):
+        target = replays.make(tmp_path, capacity=1000)
+    replays.fill(target, [9] * 3)
+    target.close()
+    assert replays.names(tmp_path) == names
+    left = sorted(path.name for path in tmp_path.glob("*.corrupt*"))
+    assert left == sorted(
+        [f"{taken[0]}.corrupt", f"{taken[1]}.corrupt", taken[2], f"{taken[2]}-2"]
+    )
+    assert len(list(tmp_path.glob("*/own"))) == 3
+
+
+def test_a_number_that_no_run_comes_to_is_refused_at_once(tmp_path):
+    target = replays.make(tmp_path, capacity=1000)
+    replays.fill(target, [9])
+    target.close()
+    (name,) = replays.names(tmp_path)
+    (tmp_path / name).rename(tmp_path / "999999999-task0-len0009.npz")
+    with pytest.raises(ValueError, match="has the number 999999999, but 1 are there"):
+        replays.make(tmp_path, capacity=1000)
+    (tmp_path / "999999999-task0-len0009.npz").rename(
+        tmp_path / f"{10**18}-task0-len0009.npz"
+    )
+    replays.make(tmp_path, capacity=1000).close()  # is somebody else's
+    assert replays.names(tmp_path) == [f"{10**18}-task0-len0009.npz"]
+
+
+def test_files_that_cannot_be_removed_cost_one_warning_and_nothing_else(
+    tmp_path, monkeypatch
+):
+    target = replays.make(tmp_path, capacity=30, cls=replay.Replay)
+    collector = replays.fill(target, [9] * 3)
+    target.flush()
+
+    def forbidden(self, missing_ok=False):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(pathlib.Path, "unlink", forbidden)
+    with pytest.warns(UserWarning, match="stays: .*Permission denied") as caught:
+        for _ in range(3):
+            collector.episode(9)
+        target.close()
+    assert len(caught) == 1
+    assert len(replays.names(tmp_path)) == 6
 
 
 def test_a_full_disk_costs_no_episode_and_one_warning(tmp_path, monkeypatch):

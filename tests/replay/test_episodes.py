@@ -1,5 +1,6 @@
 """Laws of one episode: its chunks in memory and its file."""
 
+import io
 import tracemalloc
 import zipfile
 
@@ -149,7 +150,12 @@ def test_names_tell_index_task_and_steps(index, task, steps):
 
 
 def test_other_names_are_not_taken_for_episodes():
-    for name in ("a.npz", "1-task0-len3.npz", "000001-task0.npz"):
+    for name in (
+        *("a.npz", "1-task0-len3.npz", "000001-task0.npz"),
+        *("0000001-task0-len0003.npz", "000001-task00-len0003.npz"),  # two of one name
+        *(f"{10**18}-task0-len0003.npz", f"{'0' * 230}1-task0-len0003.npz"),
+        f"000001-task0-len{10**12}.npz",
+    ):
         assert episodes.parse_name(name) is None
 
 
@@ -246,6 +252,69 @@ def test_a_bad_file_is_unreadable_and_never_half_an_episode(tmp_path):
         harm(tmp_path / episode.name)
         with pytest.raises(episodes.Unreadable):
             episodes.load(tmp_path / episode.name)
+
+
+PROMISES = {  # arrays of zeros that are small on the disk
+    "more transitions than the name": {"image": (10**8, 4)},
+    "a key of its own": {"weights": (9, 10**7)},
+    "another shape": {"image": (9, 5000, 5000)},
+    "large extras": {"extra.embedding": (10**8,)},
+}
+
+
+@pytest.mark.parametrize("promise", PROMISES)
+def test_what_a_file_promises_is_checked_before_it_is_decompressed(tmp_path, promise):
+    episode = make_episode(9)
+    path = tmp_path / episode.name
+    episodes.save(episode, tmp_path)
+    with np.load(path) as file:
+        arrays = dict(file)
+    for key, shape in PROMISES[promise].items():
+        arrays[key] = np.broadcast_to(np.uint8(0), shape)
+    np.savez_compressed(path, **arrays)
+    del arrays
+
+    def check(found):
+        layouts.share(found, episode.layout, "It")
+
+    tracemalloc.start()
+    with pytest.raises((episodes.Unreadable, layouts.UnfitError)):
+        episodes.load(path, check)
+    _, taken = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 10**6
+
+
+def test_a_header_that_promises_more_than_the_file_has_is_no_episode(tmp_path):
+    episode = make_episode(9)
+    path = tmp_path / episode.name
+    for shape in ((9, 10**12), (9, 10**30), (9, -1), (2**62, 2**62)):
+        head = io.BytesIO()
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(head, header)
+        episodes.save(episode, tmp_path)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("other.npy", head.getvalue() + bytes(90))
+        with pytest.raises(episodes.Unreadable):
+            episodes.load(path)
+
+
+def test_more_than_the_memory_holds_is_refused_and_not_taken_for_damaged(
+    tmp_path, monkeypatch
+):
+    episode = make_episode(9)
+    episodes.save(episode, tmp_path)
+    monkeypatch.setattr(episodes, "_LARGE", 100)
+    monkeypatch.setattr(episodes.footprint, "available_memory", lambda: 500)
+    with pytest.raises(layouts.UnfitError, match="memory are left"):
+        episodes.load(tmp_path / episode.name)
+
+
+def test_extras_that_could_not_be_read_again_are_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(episodes, "MOST_EXTRAS", 100)
+    episodes.save(make_episode(9, extras={"a": np.zeros(100, np.uint8)}), tmp_path)
+    with pytest.raises(ValueError, match="beside the transitions has 101 bytes"):
+        episodes.save(make_episode(9, extras={"a": np.zeros(101, np.uint8)}), tmp_path)
 
 
 def test_a_file_that_may_not_be_read_is_not_taken_for_a_bad_one(tmp_path, monkeypatch):

@@ -155,6 +155,9 @@ MISTAKES = [
     ({"methods": "{a: --seed=3}"}, "flag --seed, which is the sweep's business"),
     ({"flags": "--logdir logs"}, "flag --logdir, which is the sweep's business"),
     ({"flags": "--overwrite"}, "flag --overwrite"),
+    ({"flags": "--(overwrite)=True"}, "sets overwrite, which is the sweep's business"),
+    ({"methods": "{a: '--(ta|se).*=3'}"}, "sets tag, seed, which is the sweep's"),
+    ({"flags": "--(overwrite=True"}, "'[(]overwrite' is no regular expression"),
     ({"seeds": "[0, 0]"}, "different whole numbers"),
     ({"seeds": "[-1]"}, "different whole numbers"),
     ({"seeds": "[True]"}, "different whole numbers"),
@@ -176,6 +179,31 @@ MISTAKES = [
     ({"script": "dreamerv2", "flags": "--cl"}, "method fifo: .*tasks is empty"),
     ({"script": "dreamerv2", "flags": "--tasks=a,b"}, "method fifo: .*give --cl"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero, in .*own.py, line 2"),
+        ("raise SystemExit(3)", "it exits, with 3; .*__main__"),
+        ("import nowhere_at_all", "No module named 'nowhere_at_all', in .*, line 2"),
+        ("def f(:", "SyntaxError: invalid syntax"),
+    ],
+)
+def test_a_script_that_fails_while_it_is_imported_is_named(
+    make, tmp_path, line, problem
+):
+    (tmp_path / "own.py").write_text(f"import sys\n{line}\n")
+    with pytest.raises(form_lib.SweepError, match=f"own.py cannot .*{problem}"):
+        make(script=str(tmp_path / "own.py"))
+
+
+def test_a_script_that_exits_at_its_flags_is_named(make, tmp_path):
+    (tmp_path / "own.py").write_text(
+        "def parse_flags(argv):\n    raise SystemExit(2)\nmake_tasks = parse_flags\n"
+    )
+    with pytest.raises(form_lib.SweepError, match="method fifo: .*exits, with 2, at"):
+        make(script=str(tmp_path / "own.py"))
 
 
 def test_two_methods_of_one_name_are_refused(tmp_path):

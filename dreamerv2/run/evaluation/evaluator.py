@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import logging
 import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ from dreamerv2.algorithm import world_model
 from dreamerv2.run import build
 from dreamerv2.run import tasks as tasks_lib
 from dreamerv2.run.evaluation import pictures
+
+_LOG = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
@@ -104,7 +107,10 @@ class Evaluator:
             for name, values in _summaries(record.episodes[k]).items():
                 metrics[f"eval_{name}_{k}"] = float(np.mean(values))
             for key, frames in record.frames[k].items():
-                metrics[f"eval_{key}_{k}"] = np.stack(frames)
+                if len({frame.shape for frame in frames}) > 1:
+                    _LOG.warning("No video of %s: its frames differ in shape.", key)
+                else:
+                    metrics[f"eval_{key}_{k}"] = np.stack(frames)
         for name in ("return", "length", "success"):
             keys = [f"eval_{name}_{k}" for k in range(self._trained)]
             if all(key in metrics for key in keys):

@@ -258,6 +258,15 @@ def test_tasks_that_tell_no_success_are_drawn_by_their_returns(tmp_path):
     assert axes.get_ylabel() == "evaluation return"
 
 
+def test_a_picture_that_cannot_be_drawn_is_a_line_and_no_error(monkeypatch, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "eval_return_0": 2.0}')
+    with monkeypatch.context() as patch:
+        patch.setattr(success, "draw", lambda *args: 1 / 0)
+        drawn = success.draw_run(tmp_path, [])
+    assert "No figure drawn (ZeroDivisionError: division by zero)" in drawn
+    assert "are drawn in" in success.draw_run(tmp_path, [])
+
+
 def test_without_matplotlib_the_run_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "pip install 'dreamerv2[plot]'" in success.draw_run(tmp_path, [])
