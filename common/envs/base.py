@@ -17,7 +17,7 @@ RESERVED = (
 class Env(Protocol):
     """An environment as the driver sees it; common.envs tells what the dicts hold.
 
-    It may also have `readings`, what its keys are taken for (`common.envs.readings`),
+    It may also have `readings`, what its keys are taken for (`common.envs.meaning`),
     and `render()`, a picture to look at, uint8 [H, W, C], or None.
     """
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from common import specs
-from common.envs import base, gym_adapter, gym_spaces, readings, wrappers
+from common.envs import base, gym_adapter, gym_spaces, wrappers
+from common.envs.meaning import readings
 
 
 def is_constructor(env: Any) -> bool:

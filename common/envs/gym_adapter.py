@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from common.envs import base, gym_returns, gym_spaces, readings
+from common.envs import base, gym_spaces
+from common.envs.meaning import readings, returns
 
 SUCCESS = ("success", "is_success")  # keys of info that tell it
 
@@ -26,7 +27,7 @@ class GymAdapter:
     """An Env over an environment with the interface of Gymnasium or gym.
 
     Both signatures of step (terminated and truncated, or one done flag with
-    info['TimeLimit.truncated']) and both of reset are understood, see `gym_returns`; an
+    info['TimeLimit.truncated']) and both of reset are understood, see `returns`; an
     episode that is truncated and not terminated is not terminal. How spaces become
     arrays is told in `gym_spaces`. Where info has `success` or `is_success`, it is
     given out as `log_success`.
@@ -86,7 +87,7 @@ class GymAdapter:
             observation space.
         """
         result = self._reset(None if seed is None else int(seed))
-        tran = self._observe(gym_returns.of_reset(result))
+        tran = self._observe(returns.of_reset(result))
         tran["reward"] = np.float32(0)
         tran["is_first"] = np.bool_(True)
         tran["is_last"] = tran["is_terminal"] = np.bool_(False)
@@ -100,7 +101,7 @@ class GymAdapter:
           ValueError: What step returns is not clear, the observation does not fit the
             observation space, or observation or reward are not finite.
         """
-        step = gym_returns.of_step(self._env.step(self._to_action(action)))
+        step = returns.of_step(self._env.step(self._to_action(action)))
         tran = self._observe(step.observation)
         tran["reward"] = step.reward
         tran["is_first"] = np.bool_(False)
@@ -155,7 +156,7 @@ class GymAdapter:
             if self._is_dict and key not in observation:
                 raise ValueError(f"Observation lacks {key!r}; got {list(observation)}.")
             raw = observation[key] if self._is_dict else observation
-            tran[key] = gym_returns.of_key(key, part, raw)
+            tran[key] = returns.of_key(key, part, raw)
         self._shown = tran.get(readings.PICTURE) if self._shows else None
         return tran
 
@@ -170,7 +171,7 @@ class GymAdapter:
 def _logged(key: str, value: Any) -> np.float32:
     """A value of info, None being nothing."""
     name = f"info[{key!r}]"
-    return np.float32(gym_returns.number(name, 0 if value is None else value))
+    return np.float32(returns.number(name, 0 if value is None else value))
 
 
 def layers(env: Any) -> Iterator[Any]:

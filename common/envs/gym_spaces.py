@@ -36,7 +36,7 @@ def observation_parts(
 ) -> dict[str, ObservationPart]:
     """The numeric parts of an observation space by key.
 
-    What is not numeric or has no numbers is left out; `readings` tells of it.
+    What is not numeric or has no numbers is left out; `meaning.readings` tells of it.
     A space that is no Dict becomes the key `image` if it is an image, else `vector`.
     uint8 arrays [h, w] and [h, w, c] are images; all else becomes a float32 vector:
     a Discrete one-hot, arrays flattened.

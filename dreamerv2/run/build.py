@@ -12,7 +12,8 @@ import numpy as np
 from common import config as config_lib
 from common import replay, specs
 from common.config import plugins
-from common.envs import base, readings
+from common.envs import base
+from common.envs.meaning import readings
 from common.envs.workers import parallel
 from common.nets import embeddings
 from common.records import dashboards, files, logger, outputs

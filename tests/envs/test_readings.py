@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from common.envs import checks, readings
+from common.envs import checks
+from common.envs.meaning import readings
 from common.envs.suites import catch, minigrid
 from common.envs.workers import parallel
 

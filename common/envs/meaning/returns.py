@@ -13,6 +13,7 @@ import numpy as np
 
 from common.envs import gym_spaces
 
+_PLAIN = (float, int, np.floating, np.integer)  # numbers as most environments give them
 _FIVE = "observation, reward, terminated, truncated and info (Gymnasium)"
 _FOUR = "observation, reward, done and info (classic gym)"
 
@@ -112,15 +113,16 @@ def number(name: str, value: Any) -> Any:
 
 
 def _reward(value: Any) -> np.float32:
-    reward = np.float32(number("The reward", value))
+    plain = isinstance(value, _PLAIN)
+    reward = np.float32(value if plain else number("The reward", value))
     if not np.isfinite(reward):
         raise ValueError(f"The reward is {reward}, but must be finite.")
     return reward
 
 
 def _flag(name: str, value: Any) -> bool:
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
+    if value is True or value is False:
+        return value
     found = number(name, value)
     if found not in (0, 1):
         raise ValueError(f"{name} is {value!r}, but must be True or False.")
