@@ -20,6 +20,7 @@ from common.records import dashboards, files, logger, outputs
 from common.replay import archive, footprint, strategies
 from common.replay.strategies import retention, sampling
 from dreamerv2.algorithm import agent as agent_lib
+from dreamerv2.run import checkpoint
 from dreamerv2.run import tasks as tasks_lib
 
 
@@ -70,6 +71,27 @@ def check_specs(
             + "\nOne agent needs the same in every task: train them in runs of their "
             "own, or leave one out of --tasks."
         )
+
+
+def known_spaces(
+    path: pathlib.Path, state: Mapping[str, Any], here: specs.Spaces
+) -> specs.Spaces:
+    """Returns the spaces that a run goes on with: those of its snapshot.
+
+    Args:
+      path: The snapshot.
+      state: Its entries; one of an older version does not know.
+      here: The spaces of the environments that are to go on.
+
+    Raises:
+      ValueError: If they differ, told before a network is compared.
+    """
+    if "spaces" not in state:
+        return here
+    with checkpoint.fitting(path):
+        known = specs.Spaces.from_state(state["spaces"])
+    check_specs("to go on with", here, known, "this run had")
+    return known
 
 
 def check_tasks(tasks: tasks_lib.TaskList, config: config_lib.Config) -> None:

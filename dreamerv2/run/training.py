@@ -254,11 +254,7 @@ class Training:
         """
         tensors = checkpoint.split_tensors(checkpoint.load_tensors(path))
         state = {"online": {}, "env_restarts": 0, **checkpoint.load_state(path)}
-        if "spaces" in state:  # of the first task, whichever is under way
-            with checkpoint.fitting(path):
-                known = specs.Spaces.from_state(state["spaces"])
-            build.check_specs("to go on with", self._spaces, known, "this run had")
-            self._spaces = known
+        self._spaces = build.known_spaces(path, state, self._spaces)
         checkpoint.assign(self._agent.named_state(), tensors.agent)
         self._learner.set_tensors(tensors.carry)
         with checkpoint.fitting(path):

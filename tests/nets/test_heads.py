@@ -178,7 +178,7 @@ def test_images_of_different_sizes_are_refused(make):
 
 
 def test_images_too_small_for_the_kernels_are_refused():
-    with pytest.raises(ValueError, match=r"\(10, 10, 3\) are too small.*\[4, 4, 4\]"):
+    with pytest.raises(ValueError, match=r"10x10 pixels are too small.*\[4, 4, 4\]"):
         encoder({"image": (10, 10, 3)}, cnn_kernels=[4, 4, 4])
 
 
