@@ -6,9 +6,10 @@ import warnings
 import gymnasium
 import numpy as np
 import pytest
+import source
 from gymnasium import spaces
 
-from common.envs import checks
+from common.envs import base, checks
 from common.envs.meaning import readings
 from common.envs.suites import catch, minigrid
 from common.envs.workers import parallel
@@ -183,3 +184,22 @@ def test_the_suites_give_no_cause_for_doubt():
         found = readings.of_env(env)
         assert [each.doubt for each in found if each.doubt] == []
         assert {each.key for each in found} >= {*env.obs_specs, "action"}
+
+
+def test_what_the_page_shows_is_what_is_printed(capsys):
+    page = (source.ROOT / "docs" / "own_environment.md").read_text()
+    shown = re.search(r"```text\n(.*?)```", page, re.DOTALL)[1]
+    with pytest.warns(UserWarning) as told:
+        checks.check_env(gymnasium.make("MiniGrid-Empty-5x5-v0"))
+    assert capsys.readouterr().out == shown
+    words = [str(each.message) for each in told]
+    assert [next(w for w in ("mission", "7x7") if w in word) for word in words] == [
+        "7x7",
+        "mission",
+    ]
+
+
+def test_the_page_names_every_name_that_is_reserved():
+    page = (source.ROOT / "docs" / "own_environment.md").read_text()
+    named = re.search(r"are refused: (.*?)\.", page, re.DOTALL)[1]
+    assert tuple(re.findall(r"`(\w+)`", named)) == base.RESERVED
