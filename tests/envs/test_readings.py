@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from common.envs import base, checks
 from common.envs.meaning import readings
-from common.envs.suites import catch, minigrid
+from common.envs.suites import catch, generic, minigrid
 from common.envs.workers import parallel
 
 BYTES = {"low": 0, "high": 255, "dtype": np.uint8}
@@ -203,3 +203,30 @@ def test_the_page_names_every_name_that_is_reserved():
     page = (source.ROOT / "docs" / "own_environment.md").read_text()
     named = re.search(r"are refused: (.*?)\.", page, re.DOTALL)[1]
     assert tuple(re.findall(r"`(\w+)`", named)) == base.RESERVED
+
+
+MODULE = """
+import gymnasium
+from gymnasium.envs.classic_control import cartpole
+
+
+class Bare(cartpole.CartPoleEnv):
+    metadata = {"render_modes": []}
+
+
+gymnasium.register("Drawn-v0", cartpole.CartPoleEnv, max_episode_steps=9)
+gymnasium.register("Bare-v0", "seen_elsewhere:Bare", max_episode_steps=9)
+"""
+
+
+def test_tasks_by_their_ids_are_drawn_where_they_can(tmp_path, monkeypatch):
+    (tmp_path / "seen_elsewhere.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    kinds = {"seen_elsewhere:Drawn-v0": "rendered", "seen_elsewhere:Bare-v0": "none"}
+    for task, kind in {**kinds, "CartPole-v1": "rendered"}.items():
+        env = generic.make(task)
+        (video,) = (each for each in readings.of_env(env) if each.key == "video")
+        env.reset(0)
+        assert video.kind == kind
+        assert (env.render() is None) == (kind == "none")
+        env.close()

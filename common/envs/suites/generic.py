@@ -1,6 +1,7 @@
 """Any registered Gymnasium id as an Env."""
 
 import difflib
+import importlib
 from collections.abc import Sequence
 
 import gymnasium
@@ -45,8 +46,11 @@ def make(
 
 def _picture_options(env_id: str) -> dict[str, str]:
     """Asks for pictures where there are some: they are drawn for videos alone."""
-    spec = gymnasium.spec(env_id)
-    maker = spec.entry_point
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    spec = gymnasium.registry.get(name)
+    maker = spec and spec.entry_point
     if isinstance(maker, str):
         maker = registration.load_env_creator(maker)
     modes = getattr(maker, "metadata", {}).get("render_modes", ())
