@@ -33,8 +33,15 @@ extras = {
     # here: there these are the others, and `pip install --no-deps dm_control` follows.
     "dmc": [
         "dm_control>=1.0.50; python_version < '3.13'",
-        *("dm-env", "dm-tree", "glfw", "lxml", "mujoco>=3.17,<4", "pyopengl"),
-        *("pyparsing", "requests", "tqdm"),
+        "dm-env",
+        "dm-tree",
+        "glfw",
+        "lxml",
+        "mujoco>=3.17,<4",
+        "pyopengl",
+        "pyparsing",
+        "requests",
+        "tqdm",
     ],
     "crafter": ["crafter>=1.8.3"],
     "gym": ["gym==0.26.2"],

@@ -189,12 +189,11 @@ class Contents:
             return [*left, episode]
         self._hold(episode)
         self._sampling.add(episode)
-        left += [self._forget(index) for index in self._retention.release()]
         return left + self._shrink()
 
     def _shrink(self) -> list[episodes.Episode]:
-        """Evicts down to the capacity; returns what leaves."""
-        left = []
+        """Lets go whom the retention releases, then evicts down to the capacity."""
+        left = [self._forget(index) for index in self._retention.release()]
         while self._steps > self._capacity and len(self.episodes) > 1:
             left.append(self._forget(self._retention.evict()))
         return left

@@ -141,6 +141,7 @@ def test_every_flag_that_the_text_names_exists():
     known = {"configs", "help", *settings.ALIASES, *settings.SWITCHES}
     known |= set(export_command.FLAGS)
     known |= {"build-arg", "gpus", "head", "include-dashboard"}  # of docker and Ray
+    known |= {"no-deps"}  # of pip
     for script in PARSERS:
         known |= own_flags(script)
     for flag in {flag.rstrip(".") for flag in flags} - known:

@@ -156,8 +156,7 @@ class Split(Reservoir):
         if episode.index >= self._since:
             self._join(episode)
             self._warn_if_long(episode)
-            while self._newest_steps > self._part and len(self._newest) > 1:
-                self._grow_out()
+            self._let_grow_out()
         return True
 
     def release(self) -> list[int]:
@@ -193,7 +192,10 @@ class Split(Reservoir):
     def set_state(
         self, state: Mapping[str, Any], held: Mapping[int, episodes.Episode]
     ) -> None:
-        """Restores a state; the ranks tell who is in the newest part."""
+        """Restores a state; the ranks tell who is in the newest part.
+
+        Under a smaller capacity its oldest grow out at once.
+        """
         super().set_state(state, held)
         outside = [index for rank, index in self.ranked if rank < 1.0]
         self._since = max(outside, default=-1) + 1
@@ -201,6 +203,7 @@ class Split(Reservoir):
         for index in sorted(held):
             if index >= self._since:
                 self._join(held[index])
+        self._let_grow_out()
 
     def check_valid(self, held: Mapping[int, episodes.Episode]) -> None:
         """Raises AssertionError unless the newest part is what it says and fits."""
@@ -222,6 +225,11 @@ class Split(Reservoir):
     def _join(self, episode: episodes.Episode) -> None:
         self._newest[episode.index] = episode.steps
         self._newest_steps += episode.steps
+
+    def _let_grow_out(self) -> None:
+        """Lets the oldest of the newest part grow out until the others fit."""
+        while self._newest_steps > self._part and len(self._newest) > 1:
+            self._grow_out()
 
     def _grow_out(self) -> None:
         oldest, steps = next(iter(self._newest.items()))
