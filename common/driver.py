@@ -24,22 +24,26 @@ class Driver:
 
     Attributes:
       episodes: Episodes started, for each environment.
+      cut: Episodes that `longest` has cut, for each environment.
       policy_state: What the policy returned last, None before the first step.
     """
 
-    def __init__(self, envs: Sequence[Any], seed_of: SeedOf):
+    def __init__(self, envs: Sequence[Any], seed_of: SeedOf, longest: int = 0):
         """Makes a driver; nothing is reset before the first step.
 
         Args:
           envs: Environments of one observation and action space (common.envs.base.Env).
             Those that offer `step_async` and `reset_async` work at the same time.
           seed_of: (environment, episode) -> the seed that this episode is reset with.
+          longest: Steps after which an episode is cut, which is not terminal; 0 for
+            never.
         """
         if not envs:
             raise ValueError("envs is empty; a driver needs at least one environment.")
         self.episodes = [0] * len(envs)
+        self.cut = [0] * len(envs)
         self._envs = list(envs)
-        self._seed_of = seed_of
+        self._seed_of, self._longest = seed_of, longest
         self._step_listeners: list[StepListener] = []
         self._episode_listeners: list[EpisodeListener] = []
         self._reset_fns = [_asynchronous(env, "reset") for env in envs]
@@ -184,6 +188,9 @@ class Driver:
         self._last[index] = tran
         self._actions[index].append(action)
         self._sums[index].add(tran)
+        if self._sums[index].steps == self._longest and not tran["is_last"]:
+            tran["is_last"] = np.bool_(True)
+            self.cut[index] += 1
         self._tell_step(tran, index)
 
     def _begin(self, ended: Sequence[int]) -> None:

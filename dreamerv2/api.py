@@ -10,7 +10,7 @@ action, state = dv2.load("~/logdir/run").act(obs)
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from common import config as config_lib
@@ -53,25 +53,30 @@ def train(env: Any, config: Config) -> None:
 
 @settings.in_python()
 def cl_train_loop(
-    envs: Sequence[Any], config: Config, eval_envs: Sequence[Any] | None = None
+    envs: Sequence[Any] | Mapping[str, Any],
+    config: Config,
+    eval_envs: Sequence[Any] | Mapping[str, Any] | None = None,
 ) -> None:
     """Trains one agent on several environments, one after the other.
 
     Args:
       envs: Environments, or functions that make them, in the order of training. Each
         gets `steps` steps (or its entry of `unbalanced_steps`), and the sequence is
-        gone through `num_task_repeats` times.
+        gone through `num_task_repeats` times. A mapping gives the tasks their names,
+        such as `{"slow": make_slow, "fast": make_fast}`.
       config: As in `train`.
-      eval_envs: Environments to evaluate on, one for each; by default functions are
-        called once more, and single environments are not evaluated on. All of them
-        play at the same time; of a single environment there is only one, whatever
-        `config.eval_envs` says.
+      eval_envs: Environments to evaluate on, one for each, by the same names if those
+        are given; by default functions are called once more, and single environments
+        are not evaluated on. All of them play at the same time; of a single environment
+        there is only one, whatever `config.eval_envs` says.
 
     Raises:
-      ValueError: If the counts do not agree, one environment is to be evaluated on as
-        two tasks, or as in `train`.
+      ValueError: If the counts or names do not agree, one environment is to be
+        evaluated on as two tasks, or as in `train`.
     """
-    evals = [None] * len(envs) if eval_envs is None else list(eval_envs)
+    named = _by_name(envs)
+    envs = list(named.values())
+    evals = [None] * len(envs) if eval_envs is None else _in_order(eval_envs, named)
     if len(evals) != len(envs):
         raise ValueError(
             f"There are {len(envs)} envs but {len(evals)} eval_envs; give one for each."
@@ -84,8 +89,8 @@ def cl_train_loop(
         )
     config = settings.resolve(config.update(eval_envs=1) if single else config)
     made = [
-        _as_task(f"task{k}", env, other, config)
-        for k, (env, other) in enumerate(zip(envs, evals, strict=True))
+        _as_task(name, env, other, config)
+        for (name, env), other in zip(named.items(), evals, strict=True)
     ]
     loop.train(tasks_lib.TaskList(made), config)
 
@@ -105,8 +110,8 @@ def watch(
     """Plays a trained agent, in a video or without one.
 
     Args:
-      env: The environment that `train` was given, or the list that `cl_train_loop` was
-        given; instances or functions.
+      env: The environment that `train` was given, or the list or mapping that
+        `cl_train_loop` was given; instances or functions.
       logdir: The folder of the run.
       out: The video, `.mp4` or `.gif`; none is made if empty.
       episodes: How many of each task.
@@ -123,8 +128,7 @@ def watch(
       RuntimeError: If the snapshot or the video fails.
     """
     snapshot = snapshot_lib.load(logdir, checkpoint)
-    envs = env if isinstance(env, list | tuple) else [env]
-    given = _given_tasks(snapshot, envs, logdir)
+    given = _given_tasks(snapshot, env, logdir)
     actor = player.Player(snapshot, policy, seed)
     if not out:
         return evaluation.evaluate(actor, given, episodes)
@@ -193,7 +197,7 @@ def evaluate(
         every = tasks.of_run(snapshot)
         chosen = tasks.choose(every, [] if given is None else words)
     else:
-        chosen = _given_tasks(snapshot, words, logdir)
+        chosen = _given_tasks(snapshot, given, logdir)
     actor = player.Player(snapshot, policy, seed)
     return evaluation.evaluate(actor, chosen, episodes)
 
@@ -242,11 +246,33 @@ def _options(config: Config) -> dict[str, Any]:
     }
 
 
-def _given_tasks(
-    snapshot: snapshot_lib.Snapshot, envs: Sequence[Any], logdir: str
-) -> tasks.Tasks:
+def _by_name(envs: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
+    """Environments by the names of their tasks, which are numbered without any."""
+    if not isinstance(envs, Mapping):
+        return {f"task{k}": env for k, env in enumerate(envs)}
+    wrong = [name for name in envs if not (isinstance(name, str) and name)]
+    if wrong:
+        raise ValueError(f"{wrong[0]!r} is no name of a task; give a word.")
+    return dict(envs)
+
+
+def _in_order(envs: Sequence[Any] | Mapping[str, Any], names: Iterable[str]) -> list:
+    """Environments in the order of the tasks' names."""
+    if not isinstance(envs, Mapping):
+        return list(envs)
+    if set(envs) != set(names):
+        raise ValueError(
+            f"The tasks are {', '.join(names)}, but environments are given for "
+            f"{', '.join(map(str, envs))}; give one for each by the same name."
+        )
+    return [envs[name] for name in names]
+
+
+def _given_tasks(snapshot: snapshot_lib.Snapshot, env: Any, logdir: str) -> tasks.Tasks:
     """The tasks of a run, whose environments the program gives."""
-    names = snapshot.task_names or [f"task{k}" for k in range(len(envs))]
+    several = isinstance(env, list | tuple | Mapping)
+    names = snapshot.task_names or list(_by_name(env if several else [env]))
+    envs = _in_order(env, names) if several else [env]
     if len(names) != len(envs):
         raise ValueError(
             f"The run in {logdir} has the {len(names)} tasks {', '.join(names)}, but "

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from common import config as config_lib
 from common.compute import loading
-from common.config import coerce
+from common.config import coerce, faults
 
 
 def choose_tasks(config: config_lib.Config, benchmark: Sequence[str]) -> list[str]:
@@ -46,7 +46,8 @@ def run(
 ) -> None:
     """Runs a script's main function; expected errors become one message and a code.
 
-    Exit codes: 2 for bad input, 1 for a run that failed, 130 for Ctrl-C.
+    Before it stands the traceback of what a user's own code has raised, without our
+    lines. Exit codes: 2 for bad input, 1 for a run that failed, 130 for Ctrl-C.
 
     Args:
       main: The function.
@@ -62,6 +63,10 @@ def run(
         _die(error, 2)
     except RuntimeError as error:
         _die(error, 1)
+    except Exception as error:
+        if not faults.find(error):  # a fault of ours, which the whole traceback tells
+            raise
+        _die(error, 1)
     except KeyboardInterrupt:
         print(f"\nInterrupted. {interrupted}")
         sys.exit(130)
@@ -69,5 +74,10 @@ def run(
 
 def _die(error: Exception, code: int) -> None:
     logging.debug("Traceback:", exc_info=error)
-    print(f"{sys.argv[0]}: {error}", file=sys.stderr)
+    fault, message = faults.find(error), str(error)
+    if fault:
+        print(fault.text, file=sys.stderr)
+        if fault.error is error:
+            message = f"your own code has failed: {type(error).__name__}: {error}"
+    print(f"{sys.argv[0]}: {message}", file=sys.stderr)
     sys.exit(code)

@@ -18,7 +18,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from common.config import coerce
+from common.config import coerce, faults
 
 T = TypeVar("T")
 
@@ -139,6 +139,7 @@ def problem(error: BaseException) -> str:
         f", in {step.f_code.co_filename}, line {line}"
         for step, line in traceback.walk_tb(error.__traceback__)
         if not step.f_code.co_filename.startswith("<")  # importlib's own
+        and not faults.is_ours(step.f_code.co_filename)
     ]
     place = steps[-1] if steps else ""
     return f"{type(error).__name__}: {error}{place}"
@@ -147,6 +148,28 @@ def problem(error: BaseException) -> str:
 def reference(name: str) -> str:
     """Returns how another process finds a module: by its name, or by its path."""
     return _FILES.get(name, name)
+
+
+def from_anywhere(name: str, known: Iterable[str] = ()) -> str:
+    """Returns how a program in any folder finds a module that this one has.
+
+    Args:
+      name: The module, `__main__` or the name of the main script's file too, or a path.
+      known: Modules that every program finds by name.
+
+    Returns:
+      The path of its file; the name itself if it is known, or has no file.
+    """
+    if not name or name in known or name.endswith(".py"):
+        return absolute(name)
+    main, module = sys.modules.get("__main__"), sys.modules.get(name)
+    if (
+        module is None
+        and pathlib.Path(getattr(main, "__file__", None) or "").stem == name
+    ):
+        module = main
+    file = getattr(module, "__file__", None) or ""
+    return str(pathlib.Path(file).resolve()) if file.endswith(".py") else name
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
@@ -161,9 +184,22 @@ def _import(key: str, name: str) -> types.ModuleType:
     except Exception as error:  # whatever a user's module raises while it is imported
         raise coerce.ConfigError(
             f"{key} names the module {name!r}, which cannot be imported "
-            f"({problem(error)}). Give a module that Python finds from "
-            "here, such as one on PYTHONPATH, or the path of a file that ends in .py."
+            f"({problem(error)}). {_way_out(name, error)}"
         ) from error
+
+
+def _way_out(name: str, error: BaseException) -> str:
+    """What to do about a module that cannot be imported."""
+    if isinstance(error, ImportError) and (
+        lacks := faults.missing_package(error, name)
+    ):
+        return f"It needs the package {lacks}, which is not installed: use pip."
+    if faults.find(error):
+        return "Mend it, or have it do less when it is imported."
+    return (
+        "Give a module that Python finds from here, such as one on PYTHONPATH, or the "
+        "path of a file that ends in .py."
+    )
 
 
 def _import_file(path: pathlib.Path) -> types.ModuleType:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from common.envs import base, gym_spaces
+from common.envs import base, gym_spaces, statistics
 from common.envs.meaning import readings, returns
 
 SUCCESS = ("success", "is_success")  # keys of info that tell it
@@ -59,6 +59,7 @@ class GymAdapter:
         self._env = env
         self._log_info = tuple(log_info)
         self._keeper = keeper
+        self._wrappers = statistics.Wrappers(list(layers(env)))
         self._is_dict = gym_spaces.kind(env.observation_space) == "Dict"
         self._parts = gym_spaces.observation_parts(
             env.observation_space, None if size is None else base.check_size(size)
@@ -128,13 +129,23 @@ class GymAdapter:
             self._env.close()
 
     def get_state(self) -> dict[str, Any]:
-        """The state of the keeper, if there is one."""
-        return self._keeper.get_state() if self._keeper else {}
+        """The state of the keeper, and of the wrappers that keep something."""
+        state = self._keeper.get_state() if self._keeper else {}
+        if self._wrappers:
+            state = {**state, statistics.KEY: self._wrappers.get_state()}
+        return state
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Restores the keeper."""
-        if self._keeper:
-            self._keeper.set_state(state)
+        """Restores the keeper and the wrappers, those of them that it is about.
+
+        Raises:
+          ValueError: If it is of other wrappers.
+        """
+        if statistics.KEY in state:
+            self._wrappers.set_state(state[statistics.KEY])
+        rest = {k: value for k, value in state.items() if k != statistics.KEY}
+        if self._keeper and rest:
+            self._keeper.set_state(rest)
 
     def _reset(self, seed: int | None) -> Any:
         if seed is None:

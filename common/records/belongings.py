@@ -15,7 +15,7 @@ from common.records import files
 # In the order in which they are deleted: what makes the folder one of ours comes last.
 EXPERIENCE = (files.REPLAY, files.EVAL_REPLAY)
 MEASURED = (files.TENSORBOARD, files.METRICS)
-IDENTITY = (files.WANDB_ID, files.TASKS, files.RUN, files.CONFIG)
+IDENTITY = (files.WANDB_ID, files.WANDB_SENT, files.TASKS, files.RUN, files.CONFIG)
 ALL = (files.CHECKPOINTS, *EXPERIENCE, *MEASURED, *IDENTITY)
 
 _EPISODE = r"\d{6,9}-task\d{1,6}-len\d{4,9}\.npz(\.tmp|\.corrupt(-\d+)?)?"

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from common.records import appending, logger
+from common.records import appending, files, logger
+from common.records import sent as sent_lib
 from common.records import video as video_lib
 
 _LOG = logging.getLogger(__name__)
@@ -134,6 +135,9 @@ class TensorBoardOutput:
 class WandbOutput:
     """A wandb run that goes on under the same id when the program is started again.
 
+    Its rows are numbered over all of its programs: those of an offline run, each of
+    which leaves a folder, are one run when they are uploaded.
+
     Never asks for a login and never stops the run: without a key, without network or
     without the package it says so once and keeps the run on disk (`wandb sync` uploads
     it later) or leaves it out.
@@ -166,14 +170,15 @@ class WandbOutput:
           entity: user or team, the account's default if empty.
           config: settings to show beside the run.
           fps: frames a second of videos.
-          reached: records up to this step were sent before, and are left out: what
-            wandb has cannot be taken back.
+          reached: of a run that was begun by a version that did not note what it has
+            sent, the step up to which it has.
 
         Raises:
           ValueError: the mode is not one of `WANDB_MODES`.
         """
         self._fps = fps
-        self._reached = reached
+        self._rewound = -1  # records of later steps come, or come again
+        self._again = 0  # records of the last step that was sent which came again
         self._wandb: Any = None
         self._run: Any = None
         mode = _choose_mode(mode)
@@ -185,6 +190,10 @@ class WandbOutput:
             _LOG.warning("wandb is not installed, nothing is sent to it: %s", error)
             return
         id_path = pathlib.Path(id_path).expanduser()
+        self._path = id_path.with_name(files.WANDB_SENT)
+        # Every step has rows before that of an older version is reached.
+        self._sent = sent_lib.Sent(reached + 1, reached, 10**9).read(self._path)
+        self._before = self._sent  # by earlier programs
         directory = pathlib.Path(directory or id_path.parent).expanduser()
         directory.mkdir(parents=True, exist_ok=True)
         self._wandb = wandb
@@ -200,8 +209,11 @@ class WandbOutput:
         )
 
     def write(self, record: logger.Record) -> None:
-        """Sends everything in the record."""
-        if self._run is None or record.step <= self._reached:
+        """Sends everything in the record, unless it was sent before.
+
+        What wandb has cannot be taken back: a run that goes on leaves that out.
+        """
+        if self._run is None or self._was_sent(record.step):
             return
         row: dict[str, Any] = {"step": record.step, **record.scalars}
         for name, image in record.images.items():
@@ -211,7 +223,20 @@ class WandbOutput:
         for name, video in record.videos.items():
             gif = io.BytesIO(video_lib.encode_gif(video, self._fps))
             row[name] = self._wandb.Video(gif, format="gif")
-        self._run.log(row)
+        self._run.log(row, step=self._sent.rows, commit=True)
+        self._sent = self._sent.plus(record.step)
+        self._sent.write(self._path)
+
+    def rewind(self, step: int) -> None:
+        """Is told that records of later steps come again."""
+        self._rewound = step
+
+    def _was_sent(self, step: int) -> bool:
+        """Whether the next record of this step is one that came again."""
+        if self._rewound >= self._before.step or step != self._before.step:
+            return self._rewound < step < self._before.step
+        self._again += 1
+        return self._again <= self._before.count
 
     def close(self) -> None:
         """Ends the run's session; it can be continued."""
@@ -224,12 +249,14 @@ class WandbOutput:
             try:
                 run = self._wandb.init(
                     mode=attempt,
-                    resume="allow" if attempt == "online" else None,
+                    resume="allow",
                     settings=self._wandb.Settings(
                         init_timeout=30, finish_timeout=120, console="off", silent=True
                     ),
                     **settings,
                 )
+                # Rows that an older version sent are not noted, but wandb knows them.
+                self._sent = self._sent._replace(rows=max(self._sent.rows, run.step))
                 run.define_metric("step")
                 run.define_metric("*", step_metric="step")
                 return run

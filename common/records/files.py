@@ -16,6 +16,7 @@ EVAL_REPLAY = "eval_replay"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tensorboard"
 WANDB_ID = "wandb_id.txt"
+WANDB_SENT = "wandb_sent.txt"
 LOCK = ".lock"
 
 

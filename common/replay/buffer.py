@@ -8,10 +8,11 @@ least `minlen`. Each idea has its own module: `ongoing` (what is under way), `co
 (what is held), `archive` (its files), `streams` (batches); here they come together.
 """
 
+import contextlib
 import functools
 import pathlib
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,7 @@ class Replay:
         self._specs = specs
         self._skipped = 0
         self._ongoing = ongoing_lib.Ongoing()
+        self._held_back: list[episodes.Builder] | None = None  # see `all_or_none`
         self._contents = contents.Contents(self._capacity, retention, sampling)
         self._cache = streams.Cache(int(cache_bytes))
         self._streams: weakref.WeakSet[streams.Stream] = weakref.WeakSet()
@@ -142,7 +144,24 @@ class Replay:
             found = layouts.Layout.of(transition)
             self._layout = layouts.expect(found, self._specs, "The environment")
         ended = self._ongoing.append(transition, self._layout, worker, task)
+        if ended and self._held_back is not None:
+            self._held_back.append(ended)
+            return None
         return self._finish(ended) if ended else None
+
+    @contextlib.contextmanager
+    def all_or_none(self) -> Iterator[None]:
+        """Takes in what ends inside of it at its end; nothing, if that is an error."""
+        held_back = self._held_back = []
+        try:
+            yield
+        except BaseException:  # a stop too
+            self.drop_ongoing()
+            raise
+        finally:
+            self._held_back = None
+        for ended in held_back:
+            self._finish(ended)
 
     def drop_ongoing(self) -> None:
         """Forgets the unfinished episodes (after a task switch or a restart)."""
@@ -217,6 +236,12 @@ class Replay:
             that arrived to the newest; see `counts.Counts.by_arrival`.
         """
         return self._contents.shares(arrival)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing that a batch could be drawn from."""
+        unfinished = self._draws_ongoing and self._ongoing.has(self._cut.minlen)
+        return not self._contents.episodes and not unfinished
 
     @property
     def nbytes(self) -> int:

@@ -53,6 +53,10 @@ class Ongoing:
         self._builders.clear()
         self._shown.clear()
 
+    def has(self, minlen: int) -> bool:
+        """Whether one of them has at least `minlen` steps."""
+        return any(builder.total > minlen for builder in self._builders.values())
+
     def so_far(self, minlen: int) -> list[episodes.Episode]:
         """The episodes of at least `minlen` steps, by worker; their index is -1."""
         for worker, builder in self._builders.items():

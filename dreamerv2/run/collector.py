@@ -83,6 +83,16 @@ class Environments:
             build.check_specs(self._tasks[task].name, env, spaces)
         self.driver = self._make_driver()
 
+    def kept(self, task: int) -> dict[str, Any]:
+        """Returns what the first environment of a task keeps; empty if never trained.
+
+        Of the task under way it is as of now, of others as when they were left.
+        """
+        if task == self.task:
+            return getattr(self._envs[0], "get_state", dict)()
+        waiting = self._waiting.get(str(task))
+        return waiting["envs"][0]["env"] if waiting else {}
+
     def get_state(self) -> dict[str, Any]:
         """Returns what a snapshot needs besides tensors, fit for JSON."""
         now = {str(self.task): self.driver.get_state()}
@@ -143,6 +153,7 @@ class Collector:
         """
         self.step, self.phase, self.task = 0, phase, phase.task
         self._agent, self._experience = agent, experience
+        self._logged: tuple[int, dict[str, Any]] = (0, {})
         self._logger, self._timer, self._config = logger, timer, config
         self._explores = schedules.Until(config.expl_until)
         self._environments = Environments(
@@ -158,6 +169,12 @@ class Collector:
     def ended(self) -> bool:
         """Whether the steps of the phase are done."""
         return self.step >= self.phase.end
+
+    @property
+    def last_episode(self) -> dict[str, Any]:
+        """What was logged of an episode that ended with this very step, or nothing."""
+        step, metrics = self._logged
+        return metrics if step == self.step else {}
 
     @property
     def last_steps(self) -> range:
@@ -187,6 +204,10 @@ class Collector:
             # An episode belongs to one phase; what is under way ends with it.
             self._environments.driver.reset()
             self._experience.drop_ongoing()
+
+    def kept(self, task: int) -> dict[str, Any]:
+        """Returns what training environments of a task keep over episodes."""
+        return self._environments.kept(task)
 
     def evaluation_policy(
         self, obs: Mapping[str, np.ndarray], state: Any
@@ -221,6 +242,7 @@ class Collector:
           ValueError: If so many environments never come to the snapshot's step.
         """
         self.step, self.task = state["step"], state["task"]
+        self._logged = self.step, state.get("episode", {})
         number = len(self._environments)
         if self.step % number:
             raise ValueError(
@@ -273,4 +295,5 @@ class Collector:
             **self._experience.stats(),
         }
         step = self.step + worker + 1
+        self._logged = step, metrics
         self._logger.write(step * self._config.action_repeat, metrics)

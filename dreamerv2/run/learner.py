@@ -1,4 +1,7 @@
-"""Updates of the agent from a stream of batches, with a watch over the losses."""
+"""Updates of the agent from a stream of batches.
+
+With a watch over the losses, and over what there is to learn from.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,11 @@ from common import replay
 from common.records import logger, timing
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.algorithm import world_model
-from dreamerv2.run import checkpoint
+from dreamerv2.run import checkpoint, phases
 
 _LOG = logging.getLogger(__name__)
+
+PATIENCE = 1000  # steps that may go by without an episode, however short the prefill
 
 
 def plan(config: config_lib.Config) -> str:
@@ -38,6 +43,10 @@ def plan(config: config_lib.Config) -> str:
         f"after {config.prefill:,} steps of prefill and {config.pretrain:,} updates at "
         "once."
     )
+
+
+class NothingToLearnError(ValueError):
+    """The environment gives no episode that could be learned from."""
 
 
 class NonFiniteLossError(RuntimeError):
@@ -71,7 +80,7 @@ class Learner:
             Then `update` returns once the one before is done, and the policy acts with
             what was learned when `wait` or the next call of `update` has returned.
         """
-        self._agent = agent
+        self._agent, self._experience = agent, experience
         self._stream = experience.stream(batch, length, prefetch=True)
         # Videos have their own: the rows of the other one must not skip a batch.
         self._shown = experience.stream(world_model.VIDEOS, length, counted=False)
@@ -130,14 +139,15 @@ class Learner:
         return self._means.take()
 
     def videos(self, evaluated: Mapping[str, np.ndarray] | None) -> dict[str, Any]:
-        """Returns open-loop predictions for a fresh batch.
+        """Returns open-loop predictions for a fresh batch, if there is one.
 
         Args:
           evaluated: A batch of evaluation episodes; if there is one, its predictions
             are added with `eval_` before their names.
         """
         self.wait()
-        videos = self._report(self._shown.next())
+        empty = self._experience.is_empty  # what was under way has ended with a phase
+        videos = {} if empty else self._report(self._shown.next())
         if evaluated is not None:
             report = self._report(evaluated)
             videos |= {f"eval_{key}": video for key, video in report.items()}
@@ -214,6 +224,74 @@ class Learner:
             f"{values} at step {step} (update {self.updates}). {saved} The last "
             "snapshot is good: go on from it with --resume and a smaller learning "
             "rate, a smaller clip, or --precision 32."
+        )
+
+
+class Supply:
+    """Watches that a run gets episodes to learn from, and says so when it does not."""
+
+    def __init__(self, experience: replay.Replay, config: config_lib.Config):
+        """Takes the replay, and the configuration for `prefill` and `replay.minlen`."""
+        self._experience = experience
+        self._minlen = config.replay.minlen
+        self._patience = max(config.prefill, PATIENCE)
+        self._phase: phases.Phase | None = None
+        self._since = 0  # step at which the phase began, or the program went on with it
+        self._before: Mapping[str, int] = {}  # the counters then
+        self._watches = True  # whether the phase may still turn out to bring nothing
+
+    def __call__(
+        self, step: int, phase: phases.Phase, *, ended: bool, begun: bool
+    ) -> bool:
+        """Returns whether there is something to learn from after the prefill.
+
+        Args:
+          step: Of the run.
+          phase: The phase under way.
+          ended: Whether its steps are done.
+          begun: Whether something has been learned before.
+
+        Raises:
+          NothingToLearnError: If there never was anything, and the phase ends or
+            neither the prefill nor `PATIENCE` steps have brought an episode.
+        """
+        if phase != self._phase:
+            self._phase, self._since = phase, step
+            self._before, self._watches = self._experience.stats(), True
+        if self._experience.is_empty:
+            if not begun and (ended or step >= self._patience):
+                raise NothingToLearnError(
+                    f"There is nothing to learn from after {step:,} steps: "
+                    f"{self._reason({})}"
+                )
+            return False
+        if self._watches and step - self._since >= self._patience:
+            self._watches = False
+            self._look_at(phase)
+        return True
+
+    def _look_at(self, phase: phases.Phase) -> None:
+        """Warns if a phase has brought nothing while the replay has older episodes."""
+        now = self._experience.stats()
+        if now["total_episodes"] == self._before["total_episodes"]:
+            _LOG.warning(
+                "Nothing of task %d came to the replay in %d steps, only older "
+                "episodes are learned from: %s",
+                *(phase.task, self._patience, self._reason(self._before)),
+            )
+
+    def _reason(self, before: Mapping[str, int]) -> str:
+        """Why no episode came to the replay since then, and the way out."""
+        now = self._experience.stats()
+        skipped = now["skipped_episodes"] - before.get("skipped_episodes", 0)
+        if skipped:
+            return (
+                f"all {skipped:,} episodes were shorter than replay.minlen, "
+                f"{self._minlen} steps, and were not stored. Lower --minlen."
+            )
+        return (
+            "no episode has ended. Cut episodes with --time_limit, or raise --prefill "
+            "above their length."
         )
 
 

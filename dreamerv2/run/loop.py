@@ -13,8 +13,10 @@ from typing import Any
 
 from common import config as config_lib
 from common.compute import devices
+from common.config import plugins
 from common.records import files, timing
 from common.records import logger as logger_lib
+from dreamerv2 import settings
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import (
     build,
@@ -45,8 +47,8 @@ def train(
         further ones to evaluate on.
       config: The run's configuration; its logdir holds everything that is written.
       schedule: Which task is trained when; by default `phases.of_tasks`.
-      script: The module whose `make_tasks(config)` makes these tasks, so that the run
-        can be watched later; empty if there is none.
+      script: The module whose `make_tasks(config)` makes these tasks, such as
+        `__name__` in a script, so that the run can be watched; empty if there is none.
 
     Returns:
       Whether the run is finished; False if a stop was asked for.
@@ -61,6 +63,7 @@ def train(
         raise ValueError(f"seed is {config.seed}; it must be 0 or more.")
     if schedule is None:
         schedule = phases.of_tasks(len(tasks.trained), config)
+    phases.check_learns(schedule, config)
     noted = _note(tasks, schedule, config, script)
     build.check_tasks(tasks, config)
     snapshots = checkpoint.Checkpoints(
@@ -77,13 +80,15 @@ def train(
         state = checkpoint.load_state(latest) if latest else {"step": 0}
         reached = state["step"] * config.action_repeat if latest else None
         rundir.check(config, noted, reached)
-        if state["step"] >= schedule.total:
+        ahead = schedule.remaining(state["step"], state.get("interrupted"))
+        phase = next(ahead, None)
+        if phase is None:
             print(f"The run in {folder} is finished, at step {state['step']}.")
             _end_again(snapshots, folder, noted.names, schedule, config, reached)
             return True
-        run = _build(tasks, schedule, state["step"], config, folder)
+        run = _build(tasks, schedule, phase, config, folder)
         with contextlib.closing(run):
-            run.set_aside()
+            run.set_aside(stop)
             print(learner.plan(config))
             if latest:
                 run.restore(latest, snapshots, folder)
@@ -113,7 +118,7 @@ def _note(
 ) -> files.Tasks:
     """Returns what the folder notes of a run's tasks."""
     return files.Tasks(
-        script=script,
+        script=plugins.from_anywhere(script, settings.SCRIPTS),
         names=tuple(task.name for task in (*tasks.trained, *tasks.eval_only)),
         ends=tuple(schedule.logged_ends(config.envs, config.action_repeat)),
     )
@@ -122,13 +127,12 @@ def _note(
 def _build(
     tasks: tasks_lib.TaskList,
     schedule: phases.Schedule,
-    step: int,
+    phase: phases.Phase,
     config: config_lib.Config,
     folder: pathlib.Path,
 ) -> training.Training:
-    """Makes the parts of a run that begins, or goes on, at a step."""
+    """Makes the parts of a run that begins with a phase, or goes on in it."""
     every = [*tasks.trained, *tasks.eval_only]
-    phase = next(schedule.remaining(step))
     timer = timing.Timer(sections=summary.SECTIONS)
     envs = build.make_envs(every[phase.task], config)
     build.tell_spaces(envs[0], config)
@@ -175,7 +179,7 @@ def _tell_where(
     run: training.Training, schedule: phases.Schedule, names: Sequence[str]
 ) -> None:
     """Prints where a run goes on."""
-    phase = next(schedule.remaining(run.step))
+    phase = next(schedule.remaining(run.step, run.interrupted))
     print(
         f"Going on from step {run.step}, phase {phase.index + 1} of "
         f"{len(schedule.phases)}, task {names[phase.task]}."
@@ -196,6 +200,7 @@ def _end_again(
         total = schedule.total * config.action_repeat
         outputs = build.make_outputs(folder, config, total, names)
         with logger_lib.Logger(outputs) as logger:
+            logger.rewind(frame)  # it was not sent to wandb before
             logger.write(frame, metrics)
 
     summary.conclude(folder, names, schedule, config, frame, write)
@@ -215,14 +220,16 @@ def _train(
 
     If a stop is asked for, it takes a snapshot and returns before.
     """
-    for phase in schedule.remaining(run.step):
+    for phase in schedule.remaining(run.step, run.interrupted):
         run.enter(phase)
-        while run.step < phase.end:
-            run.collect()
-            run.learn()
-            run.evaluate()
-            run.log()
-            run.save(snapshots, needed=run.step >= schedule.total)
+        while run.step < phase.end or run.interrupted is not None:
+            if run.interrupted is None:
+                run.collect()
+                run.learn()
+            run.evaluate(stop)
+            if run.interrupted is None:
+                run.log()
+                run.save(snapshots, needed=run.step >= schedule.total)
             if stop:
                 run.write_snapshot(snapshots)
                 print(

@@ -60,9 +60,36 @@ class Schedule:
         frames = envs * action_repeat
         return [(p.task, math.ceil(p.end / envs) * frames) for p in self.phases]
 
-    def remaining(self, step: int) -> Iterator[Phase]:
-        """Yields the phases that are not over at `step`, the current one first."""
-        return (phase for phase in self.phases if step < phase.end)
+    def remaining(self, step: int, interrupted: int | None = None) -> Iterator[Phase]:
+        """Yields the phases that are not over at `step`, the current one first.
+
+        Args:
+          step: Of the run.
+          interrupted: The number of a phase that is not over although its steps are
+            done, as its last evaluation was interrupted.
+        """
+        return (p for p in self.phases if step < p.end or p.index == interrupted)
+
+
+def check_learns(schedule: Schedule, config: config_lib.Config) -> None:
+    """Makes sure that a run of this schedule could learn something.
+
+    Raises:
+      ValueError: If it is over before the prefill is, which counts over the whole run,
+        or no episode can be long enough to be stored.
+    """
+    if schedule.total <= config.prefill:
+        raise ValueError(
+            f"The run has {schedule.total:,} steps in all, but nothing is learned in "
+            f"the first {config.prefill:,}, of random actions (prefill). Raise --steps "
+            "or lower --prefill."
+        )
+    if 0 < config.time_limit < config.replay.minlen:
+        raise ValueError(
+            f"Episodes are cut after {config.time_limit} steps (time_limit), but only "
+            f"those of at least {config.replay.minlen} (replay.minlen) are stored: "
+            "nothing would be learned. Lower --minlen or raise --time_limit."
+        )
 
 
 def of_tasks(count: int, config: config_lib.Config) -> Schedule:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
+from typing import Any
+
+from common import driver as driver_lib
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupted(Exception):
+    """A stop was asked for in the middle of something that can be done again."""
 
 
 class StopRequest:
@@ -33,6 +40,16 @@ class StopRequest:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def heeded_by(self, policy: driver_lib.Policy) -> driver_lib.Policy:
+        """Returns a policy that raises Interrupted in place of a step after a stop."""
+
+        def heeding(obs: dict[str, Any], state: Any) -> tuple[Any, Any]:
+            if self:
+                raise Interrupted
+            return policy(obs, state)
+
+        return heeding
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self.name:

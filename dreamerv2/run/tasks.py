@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ import numpy as np
 from common import config as config_lib
 from common import specs
 from common.envs import base, registry
+
+_LOG = logging.getLogger(__name__)
 
 STREAMS = {"train": 1, "eval": 2, "prefill": 3, "aside": 5}  # 4: of batches
 
@@ -81,6 +84,32 @@ def seeds(seed: int, stream: str, task: int) -> Callable[[int, int], int]:
         return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
 
     return seed_of
+
+
+def longest(config: config_lib.Config) -> int:
+    """Returns the steps after which an episode that is not trained on is cut.
+
+    It is `eval_limit`, or `time_limit` if that is longer; 0 for never.
+
+    Raises:
+      ValueError: If `eval_limit` is negative.
+    """
+    if config.eval_limit < 0:
+        raise ValueError(
+            f"eval_limit is {config.eval_limit}; it must be 0, for episodes of any "
+            "length, or more."
+        )
+    return config.eval_limit and max(config.eval_limit, config.time_limit)
+
+
+def warn_of_cut(name: str, steps: int) -> None:
+    """Says that an episode of a task had no end of its own in so many steps."""
+    _LOG.warning(
+        "An episode of %s had not ended after %d steps (eval_limit) and was cut; its "
+        "return is that of these steps. Give the task an end with --time_limit, or "
+        "say with --eval_limit how long to wait.",
+        *(name, steps),
+    )
 
 
 def random_actions(

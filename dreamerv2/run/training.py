@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import pathlib
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -25,7 +24,7 @@ from common import replay, specs
 from common.records import files, timing
 from common.records import logger as logger_lib
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import build, checkpoint, phases, summary
+from dreamerv2.run import build, checkpoint, phases, stopping, summary
 from dreamerv2.run import collector as collector_lib
 from dreamerv2.run import learner as learner_lib
 from dreamerv2.run.evaluation import evaluator as evaluator_lib
@@ -55,7 +54,12 @@ class Part(Protocol):
 
 
 class Training:
-    """A run: its parts, and the calls of the loop."""
+    """A run: its parts, and the calls of the loop.
+
+    Attributes:
+      interrupted: Number of the phase in which a stop has interrupted an evaluation,
+        which is to be made again; None if none has.
+    """
 
     def __init__(
         self,
@@ -91,10 +95,12 @@ class Training:
         self._logger, self._timer, self._config = logger, timer, config
         self._progress = timing.Progress()
         self._agent = agent
+        self._supply = learner_lib.Supply(experience, config)
         self._spaces = specs.Spaces(agent.obs_specs, agent.act_spec)
         self._folder: pathlib.Path | None = None  # as soon as it may be written
         self._identity: files.Identity | None = None  # of that folder
         self._is_saved = False  # whether a snapshot of the run is there
+        self.interrupted: int | None = None
         self._parts: dict[str, Part] = {
             "agent": agent,
             "replay": experience,
@@ -127,31 +133,41 @@ class Training:
         """Updates the agent when that is due and there is something to learn from."""
         if self.step < self._config.prefill:
             return
-        if not self._learner.updates:
-            if not self._has_experience():
-                return
+        phase, ended = self._collector.phase, self._collector.ended
+        begun = self._learner.updates > 0
+        if not self._supply(self.step, phase, ended=ended, begun=begun):
+            return
+        if not begun:
             for _ in range(self._config.pretrain):
                 self._learner.update(self.step)
         due = sum(self._due("train", step) for step in self._collector.last_steps)
         for _ in range(due * self._config.train_steps):
             self._learner.update(self.step)
 
-    def evaluate(self) -> None:
-        """Evaluates on every task when that is due, and when a phase ends."""
+    def evaluate(self, stop: stopping.StopRequest) -> None:
+        """Evaluates on every task when due and when a phase ends; a stop undoes it."""
+        self.interrupted = None
         if not self._learner.updates or not self._config.eval_every:
             return
+        before = {"due": self._due.get_state(), "agent": self._agent.get_state()}
         due = self._due("eval", self.step)
         if not self._evaluator or not (due or self._collector.ended):
             return
         video = self._due("video", self.step)
         self._learner.wait()
-        with self._timer.section("evaluation"):
-            metrics = self._evaluator(self._collector.evaluation_policy, video)
-            metrics |= self._online(self._collector.phase, self.step, metrics)
-            metrics |= self._aside()
-            if video:
-                metrics |= self._learner.videos(self._evaluator.sample())
-        self.write(metrics)
+        policy = stop.heeded_by(self._collector.evaluation_policy)
+        try:
+            with self._timer.section("evaluation"):
+                metrics = self._evaluator(policy, video, self._collector.kept)
+                metrics |= self._online(self._collector.phase, self.step, metrics)
+                metrics |= self._aside()
+                if video:
+                    metrics |= self._learner.videos(self._evaluator.sample())
+            self.write(metrics)
+        except stopping.Interrupted:
+            for name, state in before.items():
+                self._parts[name].set_state(state)
+            self.interrupted = self._collector.phase.index
 
     def log(self) -> None:
         """Writes losses, counters, speed and timers when that is due."""
@@ -183,14 +199,11 @@ class Training:
     def save(self, snapshots: checkpoint.Checkpoints, needed: bool) -> None:
         """Writes a snapshot when that is due, and when a phase ends.
 
-        Args:
-          snapshots: Where it is written.
-          needed: Whether it is an error if it cannot be written; else that is only
-            reported, and tried again when the next is due. What the snapshots before
-            it need stays.
+        One that is not `needed` may fail: that is reported, and tried again when the
+        next is due. What the snapshots before it need stays.
 
         Raises:
-          CheckpointError: If it cannot be written.
+          CheckpointError: If it is needed and cannot be written.
         """
         due = self._due.save(self.step)
         if not self._collector.ended and not (due and self._learner.updates):
@@ -224,11 +237,13 @@ class Training:
                     f"No snapshot of step {self.step} could be written: {error} Free "
                     "some space or make the folder writable; older snapshots stay."
                 ) from error
-            own = {
-                **self._collector.get_state(),
+            own = self._collector.get_state() | {
                 "env_restarts": self._restarts,
                 "spaces": self._spaces.to_state(),
             }
+            if self.interrupted is not None:
+                episode = self._collector.last_episode
+                own |= {"interrupted": self.interrupted, "episode": episode}
             snapshots.save(self.step, tensors, own | parts)
             self._note_saved()
             self._keep(snapshots)
@@ -262,31 +277,28 @@ class Training:
             for name, part in self._parts.items():
                 part.set_state(state[name])
         self._collector.set_state(state, tensors.policy)
+        self.interrupted = state.get("interrupted")
         self._keep(snapshots)
         self._is_saved = True
 
     def begin(self, folder: pathlib.Path, outputs: Sequence[logger_lib.Output]) -> None:
-        """Begins to write: into the folder's replays and to the outputs.
-
-        Args:
-          folder: The run's folder.
-          outputs: Where metrics go to; they are closed with the run.
-        """
+        """Begins to write: into the run's folder, and to outputs that it closes."""
         self._folder = folder
         self._identity = files.identity(folder)
         self._logger.connect(outputs)
-        if self._is_saved:
-            self._logger.rewind(self.step * self._config.action_repeat)
-        else:
+        if not self._is_saved:
             self._open(folder, {})
+            return
+        # Records of an interrupted step itself may have come before or after it.
+        again = self.interrupted is not None and self._collector.last_episode
+        frames = self.step * self._config.action_repeat
+        self._logger.rewind(frames - (self.interrupted is not None))
+        if again:
+            self.write(again)
 
-    def set_aside(self) -> None:
-        """Plays the episodes that the world model is judged on.
-
-        Raises:
-          ValueError: If a task has other spaces than the agent.
-        """
-        self._aside.play()
+    def set_aside(self, stop: stopping.StopRequest) -> None:
+        """Plays the episodes that the world model is judged on; see `SetAside.play`."""
+        self._aside.play(stop)
 
     def close(self) -> None:
         """Ends environments, threads and outputs."""
@@ -333,15 +345,3 @@ class Training:
             self._is_saved = True
         except OSError as error:  # the next snapshot tries again
             _LOG.warning("%s could not be written: %s", self._folder / files.RUN, error)
-
-    def _has_experience(self) -> bool:
-        """Whether the replay holds an episode; warns once if all are too short."""
-        stats = self._experience.stats()
-        if not stats["loaded_episodes"] and stats["skipped_episodes"]:
-            warnings.warn(
-                f"All {stats['skipped_episodes']} episodes so far are shorter than "
-                f"replay.minlen, {self._config.replay.minlen} steps, and were not "
-                "stored: nothing is learned. Lower --minlen.",
-                stacklevel=2,
-            )
-        return bool(stats["loaded_episodes"])

@@ -21,11 +21,13 @@ def saved_step(folder: pathlib.Path) -> int:
 def is_finished(folder: pathlib.Path, total: int) -> bool:
     """Whether a run has a whole snapshot of its last step, `total`, or of a later one.
 
-    That is what the run itself looks at when it is started again.
+    That is what the run itself looks at when it is started again. One that was stopped
+    in its last evaluation has yet to make that again.
     """
     paths = checkpoint.Checkpoints(folder / files.CHECKPOINTS).paths()
     return any(
         checkpoint.find_fault(path) is None
+        and checkpoint.load_state(path).get("interrupted") is None
         for path in reversed(paths)
         if checkpoint.step_of(path) >= total
     )

@@ -80,9 +80,12 @@ class Player:
         """
         with contextlib.closing((task.make_eval or task.make)()) as env:
             agent = self._agent_for(task.name, env)
+            if number in self.snapshot.wrappers:
+                env.set_state(self.snapshot.wrappers[number])
             agent.set_state({"policy": 0})
             seed_of = tasks_lib.seeds(self.config.seed, "eval", number)
-            driver = driver_lib.Driver([env], seed_of)
+            longest = tasks_lib.longest(self.config)
+            driver = driver_lib.Driver([env], seed_of, longest)
             transitions: list[driver_lib.Transition] = []
             summaries: list[dict[str, Any]] = []
             if keep:
@@ -90,8 +93,12 @@ class Player:
                     lambda tran, _: transitions.append(_with_picture(tran, env))
                 )
             driver.on_episode(lambda summary, _: summaries.append(summary))
+            told = False
             for _ in range(episodes):
                 driver.play(self._act, [1])
+                if any(driver.cut) and not told:
+                    told = True
+                    tasks_lib.warn_of_cut(task.name, longest)
                 yield _episode(summaries.pop(), transitions)
                 transitions.clear()
 

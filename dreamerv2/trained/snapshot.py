@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from common import config as config_lib
 from common import specs
 from common.config import plugins
+from common.envs import statistics
 from common.records import files
 from dreamerv2 import settings
 from dreamerv2.run import checkpoint
@@ -37,6 +38,7 @@ class Snapshot(NamedTuple):
     step: int
     tensors: dict[str, np.ndarray]
     spaces: specs.Spaces | None  # None in snapshots of older versions
+    wrappers: dict[int, dict[str, Any]] = {}  # what those of a task keep, by its number
 
 
 def load(logdir: str | os.PathLike, step: int | str = NEWEST) -> Snapshot:
@@ -59,9 +61,18 @@ def load(logdir: str | os.PathLike, step: int | str = NEWEST) -> Snapshot:
     noted = files.read_tasks(folder)
     path, state, tensors = _read_snapshot(folder, config, step)
     spaces = specs.Spaces.from_state(state["spaces"]) if "spaces" in state else None
-    return Snapshot(
-        *(path, config, noted.script, noted.names, state["step"], tensors, spaces)
-    )
+    noted = noted.script, noted.names
+    kept = _wrappers(state)
+    return Snapshot(path, config, *noted, state["step"], tensors, spaces, kept)
+
+
+def _wrappers(state: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """What the wrappers of the training environments kept, by task."""
+    found = {
+        int(task): statistics.only(driver["envs"][0]["env"])
+        for task, driver in state["drivers"].items()
+    }
+    return {task: kept for task, kept in found.items() if kept}
 
 
 def _read_config(folder: pathlib.Path) -> config_lib.Config:

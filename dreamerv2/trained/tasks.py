@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -61,6 +62,8 @@ def of_run(snapshot: snapshot_lib.Snapshot, script: str = "") -> list[tasks_lib.
       ValueError: If no script can make them, or it makes others.
     """
     script = script or snapshot.script
+    if script.endswith(".py") and not pathlib.Path(script).expanduser().is_file():
+        script = pathlib.Path(script).stem  # the run was trained in another place
     if not script and snapshot.task_names:
         raise ValueError(
             "This run was given its environments by a Python program, and only that "

@@ -14,7 +14,7 @@ import commands
 import pytest
 
 from common import config as config_lib
-from common.config import coerce
+from common.config import coerce, faults
 from common.envs.suites import minigrid
 from dreamerv2 import cli, settings
 
@@ -285,8 +285,11 @@ def test_bad_input_ends_with_one_line_and_the_code_2():
     ],
 )
 def test_exit_codes_tell_bad_input_from_failure(error, code, capsys):
+    # As from a file of ours; a user's own code is told with its lines.
+    raising = compile("raise error", faults.__file__, "exec")
+
     def fail():
-        raise error
+        exec(raising, {"error": error})
 
     with pytest.raises(SystemExit) as end:
         cli.run(fail)
@@ -298,8 +301,10 @@ def test_exit_codes_tell_bad_input_from_failure(error, code, capsys):
 
 
 def test_errors_of_the_program_keep_their_traceback():
+    raising = compile('raise TypeError("our own mistake")', faults.__file__, "exec")
+
     def fail():
-        raise TypeError("our own mistake")
+        exec(raising)
 
     with pytest.raises(TypeError):
         cli.run(fail)

@@ -5,8 +5,10 @@ import json
 import logging
 import os
 import pathlib
+import struct
 import sys
 import textwrap
+import time
 
 import numpy as np
 import pytest
@@ -159,7 +161,7 @@ def test_an_own_output_of_the_configuration_has_all_records_of_a_run(tmp_path, a
     (tmp_path / "witness.py").write_text(WITNESS)
     for steps in (20, 40):  # the second run goes on from the snapshot of the first
         own = [f"{tmp_path / 'witness.py'}:Witness"]
-        config = dummies.configure(tmp_path / "run", steps=40, outputs=own)
+        config = dummies.configure(tmp_path / "run", prefill=10, outputs=own)
         made = tasks.TaskList(dummies.Tapes().tasks)
         loop.train(made, config, schedule=phases.Schedule([steps]))
     calls = sys.modules.pop("witness").CALLS
@@ -597,6 +599,7 @@ class FakeWandb:
     def __init__(self, login, online=True, offline=True):
         self.works = {"online": online, "offline": offline}
         self.calls, self.rows, self.has_login = [], [], login
+        self.step = 0  # where the run goes on, as the server says
 
     def login(self, prompt, verify):
         assert not prompt and not verify
@@ -617,8 +620,9 @@ class FakeWandb:
     def define_metric(self, *args, **kwargs):
         pass
 
-    def log(self, row):
-        self.rows.append(row)
+    def log(self, row, step, commit):
+        assert commit and step not in [known for known, _ in self.rows]
+        self.rows.append((step, row))
 
     def finish(self):
         self.calls.append("finish")
@@ -643,10 +647,10 @@ def test_wandb_falls_back_without_a_prompt_and_keeps_its_id(
     caplog.set_level(logging.WARNING)
     path = tmp_path / "run" / "wandb_id.txt"
     identifiers = set()
-    for _ in range(2):
+    for step in range(2):
         fake.calls.clear()
         output = dashboards.WandbOutput("project", id_path=path, mode=mode)
-        output.write(record(3, a=1))
+        output.write(record(step, a=1))
         output.close()
         starts = [call for call in fake.calls if isinstance(call, tuple)]
         identifiers.add(path.read_text().strip())
@@ -656,7 +660,48 @@ def test_wandb_falls_back_without_a_prompt_and_keeps_its_id(
     assert len(identifiers) == 1
     assert len(caplog.messages) == 2 * warnings
     if fake.works[modes[-1]]:
-        assert fake.rows == 2 * [{"step": 3, "a": 1}]
+        assert fake.rows == [(k, {"step": k, "a": 1}) for k in range(2)]
+
+
+def send(path, fake, monkeypatch, steps, rewound=None, reached=-1):
+    """What a program sends that goes on behind a step; None: it begins anew."""
+    monkeypatch.setitem(__import__("sys").modules, "wandb", fake)
+    output = dashboards.WandbOutput("p", id_path=path, mode="offline", reached=reached)
+    if rewound is not None:
+        output.rewind(rewound)
+    for number, step in enumerate(steps):
+        output.write(record(step, a=number))
+    return [row for _, row in fake.rows]
+
+
+@pytest.mark.parametrize("rewound", [None, 0, 10, 19, 20])
+def test_wandb_is_sent_every_row_once_whenever_the_program_dies(
+    tmp_path, monkeypatch, rewound
+):
+    whole = [5, 10, 10, 15, 20, 20, 20, 25]
+    for sent in range(7 if rewound == 20 else 5, len(whole)):
+        fake, path = FakeWandb(False), tmp_path / str(sent) / "wandb_id.txt"
+        send(path, fake, monkeypatch, whole[:sent])
+        again = [step for step in whole if rewound is None or step > rewound]
+        rows = send(path, fake, monkeypatch, again, rewound)
+        assert [row["step"] for row in rows] == whole
+        assert [step for step, _ in fake.rows] == list(range(len(whole)))
+        if rewound is not None:  # and once more, before it had caught up
+            rows = send(path, fake, monkeypatch, [*again, 30], rewound)
+            assert [row["step"] for row in rows] == [*whole, 30]
+
+
+def test_wandb_goes_on_with_a_run_of_a_version_that_noted_nothing(
+    tmp_path, monkeypatch
+):
+    fake, path = FakeWandb(True), tmp_path / "wandb_id.txt"
+    path.write_text("abc\n")
+    rows = send(path, fake, monkeypatch, [15, 20, 20, 25], 10, reached=20)
+    assert rows == [{"step": 25, "a": 3}] and fake.rows[0][0] == 21
+    (tmp_path / "wandb_sent.txt").write_text("damaged")
+    fake.step = 70
+    assert send(path, fake, monkeypatch, [30], 25, reached=25)[-1]["step"] == 30
+    assert fake.rows[-1][0] == 70
 
 
 @pytest.mark.slow
@@ -677,6 +722,48 @@ def test_wandb_keeps_an_offline_run_with_pictures(tmp_path, monkeypatch):
     (run,) = tmp_path.glob(f"wandb/offline-run-*-{identifier}")
     kinds = {path.suffix for path in run.rglob("media/**/*.*")}
     assert kinds == {".gif", ".png"}
+
+
+@pytest.mark.slow
+def test_the_folders_of_an_offline_run_are_one_run(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for begin in (0, 3):
+        path = tmp_path / "id.txt"
+        output = dashboards.WandbOutput("project", id_path=path, mode="offline")
+        for step in range(begin, begin + 3):
+            output.write(record(10 * step, a=step))
+        output.close()
+    runs = sorted(tmp_path.glob("wandb/offline-run-*/run-*.wandb"))
+    patience = time.monotonic() + 20  # its own process writes the file
+    while len(wandb_rows(runs[-1])) < 3 and time.monotonic() < patience:
+        time.sleep(0.1)
+    assert [wandb_rows(run) for run in runs] == [
+        [(0, "0"), (1, "10"), (2, "20")],
+        [(3, "30"), (4, "40"), (5, "50")],
+    ]
+
+
+def wandb_rows(path):
+    """(number, `step`) of each row in a file of wandb, a log of records in blocks."""
+    from wandb.proto import wandb_internal_pb2
+
+    data, at, record_bytes, rows = path.read_bytes(), 7, b"", []
+    while at + 7 <= len(data):
+        left = 32768 - at % 32768
+        if left < 7:
+            at += left
+            continue
+        _, size, kind = struct.unpack("<IHB", data[at : at + 7])
+        record_bytes += data[at + 7 : at + 7 + size]
+        at += 7 + size
+        if kind in (1, 4):  # the last piece of a record
+            found = wandb_internal_pb2.Record.FromString(record_bytes)
+            items = {i.key or i.nested_key[0]: i for i in found.history.item}
+            if items:
+                rows.append((found.history.step.num, items["step"].value_json))
+            record_bytes = b""
+    return rows
 
 
 def test_importing_the_logger_loads_neither_tensorflow_nor_wandb():

@@ -89,10 +89,10 @@ class Checked(driver.Driver):
         self.check_valid()
 
 
-def make(*lengths, cls=TapeEnv, **kwargs):
+def make(*lengths, cls=TapeEnv, longest=0, **kwargs):
     tape = []
     envs = [cls(i, each, tape, **kwargs) for i, each in enumerate(lengths)]
-    drv = Checked(envs, seed_of=lambda env, episode: 100 * env + episode)
+    drv = Checked(envs, lambda env, episode: 100 * env + episode, longest)
     drv.on_step(lambda tran, i: tape.append(("tell", i, bool(tran["is_first"]))))
     drv.on_episode(lambda summary, i: tape.append(("episode", i, summary["length"])))
     return drv, tape, TapePolicy(tape)
@@ -320,3 +320,25 @@ def test_all_asynchronous_environments_begin_before_one_is_waited_for():
 def test_a_driver_without_environments_is_refused():
     with pytest.raises(ValueError, match="at least one environment"):
         driver.Driver([], lambda env, episode: 0)
+
+
+# Episodes without an end.
+
+
+@pytest.mark.parametrize("cls", [TapeEnv, AsyncTapeEnv])
+def test_an_episode_is_cut_after_the_longest_and_is_not_terminal(cls):
+    drv, tape, policy = make([4, 10**9, 5], cls=cls, terminal=True, longest=5)
+    ends, summaries = [], []
+    drv.on_step(lambda tran, _: ends.append(bool(tran["is_last"])))
+    drv.on_episode(lambda summary, _: summaries.append(summary))
+    drv.play(policy, [3])
+    assert [summary["length"] for summary in summaries] == [4, 5, 5]
+    assert [summary["is_terminal"] for summary in summaries] == [True, False, True]
+    assert sum(ends) == 3 and len(ends) == 4 + 5 + 5 + 3  # with the resets
+    assert drv.cut == [1]  # the one that ended by itself at the bound is none
+
+
+def test_without_a_longest_no_episode_is_cut():
+    drv, _, policy = make([10**9])
+    drv.run(policy, 1000)
+    assert (drv.episodes, drv.cut) == ([1], [0])

@@ -1,6 +1,8 @@
 """The adapter of gym's environments, the wrappers, and MiniGrid in pixels."""
 
 import itertools
+import json
+import logging
 
 import gymnasium
 import numpy as np
@@ -9,7 +11,14 @@ from gymnasium import spaces
 
 import gym_minigrid
 from common import specs
-from common.envs import base, gym_adapter, gym_spaces, native, wrappers
+from common.envs import (
+    base,
+    gym_adapter,
+    gym_spaces,
+    native,
+    statistics,
+    wrappers,
+)
 from common.envs.suites import generic, minigrid
 
 UINT8, FLOAT32 = np.dtype(np.uint8), np.dtype(np.float32)
@@ -510,3 +519,88 @@ def test_unknown_ids_are_answered_with_the_nearest():
         minigrid.make("~")
     with pytest.raises(ValueError, match="'CartPool-v1'.*CartPole-v1"):
         generic.make("CartPool-v1")
+
+
+# What wrappers keep over episodes.
+
+
+class Curriculum(gymnasium.Wrapper):
+    """Adds the number of episodes to the reward, and tells it."""
+
+    level = 0
+
+    def reset(self, **options):
+        self.level += 1
+        return self.env.reset(**options)
+
+    def step(self, action):
+        observation, reward, *rest = self.env.step(action)
+        return observation, reward + self.level, *rest
+
+    def get_state(self):
+        return {"level": self.level}
+
+    def set_state(self, state):
+        self.level = state["level"]
+
+
+class Secretive(gymnasium.Wrapper):
+    """Keeps a mean, and does not tell it."""
+
+    running_mean = 0
+
+    def __init__(self, env):
+        super().__init__(env)
+        self.running_mean = np.zeros(3)
+
+
+def normalised(dtype=np.float32):
+    """An environment that is normalised in every way, as the driver steps it."""
+    env = Toy(spaces.Box(-9, 9, (2, 3), dtype))
+    env = gymnasium.wrappers.NormalizeObservation(Curriculum(env))
+    return gym_adapter.GymAdapter(gymnasium.wrappers.NormalizeReward(env))
+
+
+def play_on(env, seed):
+    """All that two episodes tell."""
+    told = []
+    for episode in range(2):
+        told.append(env.reset(seed + episode))
+        while not told[-1]["is_last"]:
+            told.append(env.step(np.eye(3, dtype=np.float32)[0]))
+    return [{key: value.tobytes() for key, value in tran.items()} for tran in told]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_wrappers_keep_goes_on_bit_for_bit_in_another_environment(dtype):
+    first, second = normalised(dtype), normalised(dtype)
+    play_on(first, 3)
+    state = json.loads(json.dumps(first.get_state()))
+    names = [each["name"] for each in state[statistics.KEY]]
+    assert names == ["NormalizeReward", "NormalizeObservation", "Curriculum"]
+    assert play_on(second, 9) != play_on(first, 9)
+    first.set_state(state)
+    second.set_state(state)
+    assert play_on(second, 9) == play_on(first, 9)
+    assert second.get_state() == first.get_state() != state
+
+
+def test_the_state_of_other_wrappers_is_refused():
+    state = normalised().get_state()
+    other = gym_adapter.GymAdapter(Curriculum(Toy(spaces.Box(-9, 9, (2,)))))
+    with pytest.raises(ValueError, match="NormalizeReward.*this one has .'Curriculum'"):
+        other.set_state(state)
+    assert not statistics.fits(state, other.get_state())
+    assert gym_adapter.GymAdapter(Toy(spaces.Box(-9, 9, (2,)))).get_state() == {}
+
+
+def test_a_wrapper_that_keeps_what_it_does_not_tell_is_warned_of_once(
+    monkeypatch, caplog
+):
+    monkeypatch.setattr(statistics, "_told", set())
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            env = gym_adapter.GymAdapter(Secretive(Toy(spaces.Box(-9, 9, (2,)))))
+    assert env.get_state() == {}
+    assert caplog.text.count("Secretive keeps running_mean") == 1
+    assert "get_state()" in caplog.text

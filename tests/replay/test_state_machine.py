@@ -1,5 +1,6 @@
 """A machine does to a replay whatever a run may do, beside a slow twin."""
 
+import contextlib
 import copy
 import functools
 import json
@@ -165,6 +166,22 @@ class Machine(stateful.RuleBasedStateMachine):
         for batch in batches:
             self.twin.check_batch(batch)
         return [batch["count"].tolist() for batch in batches]
+
+    @stateful.rule(actions=ACTIONS, fails=st.booleans())
+    def go_on_all_or_none(self, actions, fails):
+        self.do("_add_all_or_none", actions, fails)
+
+    def _add_all_or_none(self, actions, fails):
+        before, seen = copy.deepcopy(self.twin), look_at(self.target)
+        with contextlib.suppress(InterruptedError), self.target.all_or_none():
+            for worker, task, steps, count, _ in actions:
+                self._add(worker, task, steps, count)
+            assert look_at(self.target) == seen, "taken in too early"
+            if fails:
+                raise InterruptedError
+        if fails:
+            self.twin = before
+            self.twin.under_way.clear()
 
     @stateful.rule(next=TASKS)
     def change_task(self, next):

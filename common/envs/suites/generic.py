@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import gymnasium
 from gymnasium.envs import registration
 
+from common.config import faults
 from common.envs import base, checks
 
 
@@ -30,18 +31,41 @@ def make(
       size: Height and width that images are resized to.
 
     Raises:
-      ValueError: An unknown id, naming the nearest ones, or unsupported spaces.
+      ValueError: An unknown id, naming the nearest ones; one that cannot be made,
+        such as for want of a package; or unsupported spaces.
     """
     try:
         made = gymnasium.make(env_id, **_picture_options(env_id))
-    except (gymnasium.error.UnregisteredEnv, ModuleNotFoundError) as error:
+    except Exception as error:  # whatever an environment raises while it is made
+        raise ValueError(_why(env_id, error)) from error
+    return checks.adapt(made, size, action_repeat=action_repeat, time_limit=time_limit)
+
+
+def _why(env_id: str, error: Exception) -> str:
+    """Why an environment cannot be made, and what to do."""
+    module = env_id.rpartition(":")[0]
+    if isinstance(error, ImportError):
+        lacks = faults.missing_package(error, module)
+        if lacks:
+            return (
+                f"The environment {env_id!r} needs the package {lacks}, which is not "
+                "installed; install it with pip."
+            )
+        return (
+            f"Python finds no module {module!r} for the environment {env_id!r}. A "
+            "module of your own must lie on PYTHONPATH: call the program as "
+            "PYTHONPATH=. and from the folder of the module."
+        )
+    if isinstance(error, gymnasium.error.UnregisteredEnv):
         near = difflib.get_close_matches(env_id, list(gymnasium.registry), cutoff=0.4)
-        raise ValueError(
+        return (
             f"Unknown Gymnasium environment {env_id!r}; the nearest are "
             f"{', '.join(near) or 'none'}. Import the package that registers it, or "
             "give module:id."
-        ) from error
-    return checks.adapt(made, size, action_repeat=action_repeat, time_limit=time_limit)
+        )
+    return (
+        f"The environment {env_id!r} cannot be made ({type(error).__name__}: {error})."
+    )
 
 
 def _picture_options(env_id: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from common.config import faults
 from common.envs import base
 
 Constructor = Callable[[], base.Env]
@@ -153,6 +154,7 @@ class ProcessEnv(AsyncEnv):
             return result
         error, text = result
         cause = WorkerError(f"Environment worker failed in {method}:\n{text}")
+        faults.attach(cause, text)
         if error is None:
             raise cause
         raise error from cause

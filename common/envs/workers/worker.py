@@ -16,8 +16,8 @@ def main() -> None:
     """Receives the import path and the constructor, then serves calls until EOF.
 
     Received: (method name, arguments). Sent: (True, result), or (False, (exception,
-    its traceback as text)). The first answer is obs_specs, act_spec, readings or None,
-    and whether there is `render`.
+    its traceback as text, as `faults` tells it)). The first answer is obs_specs,
+    act_spec, readings or None, and whether there is `render`.
     """
     # Ctrl-C and a SIGTERM to the whole group are the parent's to handle, which saves
     # first; a process without a parent ends by itself.
@@ -38,7 +38,7 @@ def main() -> None:
                         result = getattr(env, method)(*arguments)
                     answer = True, result
                 except Exception as error:
-                    answer = False, (_portable(error), traceback.format_exc())
+                    answer = False, (_portable(error), _describe(error))
                 pipe.send(answer)
         except (EOFError, OSError):  # The parent has closed its end, or is gone.
             if env is not None:
@@ -49,6 +49,14 @@ def _construct(pickled: bytes):
     import cloudpickle
 
     return cloudpickle.loads(pickled)()
+
+
+def _describe(error: Exception) -> str:
+    try:
+        from common.config import faults
+    except ImportError:
+        return traceback.format_exc()
+    return faults.describe(error)
 
 
 def _portable(error: Exception) -> Exception | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import logging
 import math
 import pathlib
@@ -14,7 +15,7 @@ import numpy as np
 from common import config as config_lib
 from common import driver as driver_lib
 from common import replay
-from common.envs import base
+from common.envs import base, statistics
 from common.envs.workers import parallel
 from dreamerv2.algorithm import world_model
 from dreamerv2.run import build
@@ -22,6 +23,9 @@ from dreamerv2.run import tasks as tasks_lib
 from dreamerv2.run.evaluation import pictures
 
 _LOG = logging.getLogger(__name__)
+
+# A task to the state of an environment that it is trained in, empty if there is none.
+Kept = Callable[[int], Mapping[str, Any]]
 
 
 class Place(NamedTuple):
@@ -39,7 +43,9 @@ class Evaluator:
     whole run, the number alone gives the seed, and every N-th goes to the same
     environment: which episodes an evaluation plays depends neither on N nor on how long
     they are. An environment that has played its own stands still. `eval_steps`, which
-    cuts episodes off, uses one environment of each task.
+    cuts episodes off, uses one environment of each task. An episode that does not end
+    is cut after `eval_limit` steps. What wrappers keep over episodes, such as means for
+    a normalisation, is at the beginning of an evaluation that of the training.
 
     What the policy draws at random is drawn for the whole batch: samples of the latent
     (none with `eval_state_mean`), actions and exploration without
@@ -63,7 +69,7 @@ class Evaluator:
           experience: Takes in the episodes; it is closed with the evaluator.
 
         Raises:
-          ValueError: If `eval_envs` is negative.
+          ValueError: If `eval_envs` or `eval_limit` is negative.
         """
         if config.eval_envs < 0:
             raise ValueError(
@@ -72,25 +78,31 @@ class Evaluator:
             )
         self._tasks = {k: t for k, t in enumerate(tasks) if t.make_eval is not None}
         self._trained = trained
-        self._config = config
+        self._config, self._longest = config, tasks_lib.longest(config)
+        self._cut: set[int] = set()  # tasks whose endless episodes were told of
         self._experience = experience
         if experience is not None:
             length = config.dataset.length
             self._shown = experience.stream(world_model.VIDEOS, length)
         self._envs: dict[int, list[base.Env]] = {}
+        self._fresh: dict[int, dict[str, Any]] = {}  # what wrappers keep at first
         self._played = dict.fromkeys(self._tasks, 0)  # in earlier evaluations
 
     def __bool__(self) -> bool:
         return bool(self._tasks)
 
     def __call__(
-        self, policy: driver_lib.Policy, videos: bool = False
+        self,
+        policy: driver_lib.Policy,
+        videos: bool = False,
+        kept: Kept = lambda task: {},
     ) -> dict[str, Any]:
         """Evaluates a policy.
 
         Args:
           policy: Function of observations [N, ...] and a state to actions and state.
           videos: Whether to record the first episode of each task.
+          kept: What wrappers keep is taken from it.
 
         Returns:
           `eval_return_{k}`, `eval_length_{k}`, `eval_success_{k}` (for tasks that tell
@@ -100,9 +112,14 @@ class Evaluator:
 
         Raises:
           ValueError: If the tasks have different spaces.
+          Exception: What the policy raises; then it was as if nothing had been played.
         """
         metrics: dict[str, Any] = {}
-        record = self._play(policy, self._config.log_keys_video if videos else ())
+        with contextlib.ExitStack() as stack:
+            if self._experience is not None:
+                stack.enter_context(self._experience.all_or_none())
+            self._take_over(kept)
+            record = self._play(policy, self._config.log_keys_video if videos else ())
         for k in self._tasks:
             for name, values in _summaries(record.episodes[k]).items():
                 metrics[f"eval_{name}_{k}"] = float(np.mean(values))
@@ -181,7 +198,7 @@ class Evaluator:
         config, envs = self._config, self._open()
         places = [Place(k, i) for k in envs for i in range(len(envs[k]))]
         rows = [envs[k][i] for k, i in places]
-        driver = driver_lib.Driver(rows, self._seed_of(places))
+        driver = driver_lib.Driver(rows, self._seed_of(places), self._longest)
         record = _Record(places, shown, rows)
         driver.on_episode(record.add_episode)
         driver.on_step(record.add_step)
@@ -203,9 +220,22 @@ class Evaluator:
             driver.play(policy, left)
         for place, count in zip(places, driver.episodes, strict=True):
             self._played[place.task] += count
+        for place, count in zip(places, driver.cut, strict=True):
+            if count and place.task not in self._cut:
+                self._cut.add(place.task)
+                tasks_lib.warn_of_cut(self._tasks[place.task].name, self._longest)
         if self._experience is not None:
             self._experience.drop_ongoing()  # what `eval_steps` has cut off
         return record
+
+    def _take_over(self, kept: Kept) -> None:
+        """Puts wrappers where those of the training are, or where they began."""
+        for k, envs in self._open().items():
+            fresh = self._fresh[k]
+            trained = statistics.only(kept(k)) if fresh else {}
+            state = trained if statistics.fits(trained, fresh) else fresh
+            for env in envs if state else ():
+                env.set_state(state)
 
     def _open(self) -> dict[int, list[base.Env]]:
         """Returns the environments of every task; makes them the first time."""
@@ -219,6 +249,8 @@ class Evaluator:
                 )
                 (first, *_), *_ = self._envs.values()
                 build.check_specs(task.name, envs[-1], first)
+                state = getattr(envs[-1], "get_state", dict)()
+                self._fresh.setdefault(k, statistics.only(state))
         return self._envs
 
     def _seed_of(self, places: Sequence[Place]) -> Callable[[int, int], int]:

@@ -16,7 +16,7 @@ from common import config as config_lib
 from common import driver as driver_lib
 from common.envs.workers import parallel
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import build
+from dreamerv2.run import build, stopping
 from dreamerv2.run import tasks as tasks_lib
 
 Episode = dict[str, np.ndarray]  # [L, ...] by key, the reset included
@@ -60,13 +60,21 @@ class SetAside:
         self._windows: dict[int, list[Episode]] = {}
         self._noise: dict[int, int] = {}  # seeds of the latents
 
-    def play(self) -> None:
+    def play(self, stop: stopping.StopRequest | None = None) -> None:
         """Plays the episodes of every task.
+
+        Args:
+          stop: Looked at before each step, if given.
 
         Raises:
           ValueError: If a task has other spaces than the agent.
+          KeyboardInterrupt: At a stop; there is nothing yet to be saved.
         """
-        episodes = {k: self._play(k) for k in self._tasks}
+        try:
+            stop = stopping.StopRequest() if stop is None else stop
+            episodes = {k: self._play(k, stop) for k in self._tasks}
+        except stopping.Interrupted:
+            raise KeyboardInterrupt from None
         lengths = [len(each["reward"]) for found in episodes.values() for each in found]
         length = min(self._config.dataset.length, max(lengths, default=1))
         self._windows = {k: cut(found, length) for k, found in episodes.items()}
@@ -85,7 +93,7 @@ class SetAside:
             for key, value in self._agent.assess(windows, self._noise[k]).items()
         }
 
-    def _play(self, k: int) -> list[Episode]:
+    def _play(self, k: int, stop: stopping.StopRequest) -> list[Episode]:
         """Plays the episodes of one task in an environment of its own."""
         task, config = self._tasks[k], self._config
         rng = np.random.default_rng([config.seed, tasks_lib.STREAMS["aside"], k])
@@ -104,9 +112,13 @@ class SetAside:
         env = parallel.make_parallel(task.make_eval, config.envs_parallel)
         try:
             build.check_specs(task.name, env, self._agent)
-            driver = driver_lib.Driver([env], tasks_lib.seeds(config.seed, "aside", k))
+            longest = tasks_lib.longest(config)
+            seed_of = tasks_lib.seeds(config.seed, "aside", k)
+            driver = driver_lib.Driver([env], seed_of, longest)
             driver.on_step(keep)
-            driver.play(act, [config.eval_model_eps])
+            driver.play(stop.heeded_by(act), [config.eval_model_eps])
+            if any(driver.cut):
+                tasks_lib.warn_of_cut(task.name, longest)
         finally:
             env.close()
         return [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import dreamerv2.api as dv2
+from common.records import files
 
 
 def test_the_interface_is_small_and_complete():
@@ -101,6 +102,21 @@ def test_other_environments_can_be_given_for_evaluation(tmp_path, agents):
         dv2.cl_train_loop(
             [dummies.Walk], dummies.configure(tmp_path, envs=2), evals[:1]
         )
+
+
+def test_tasks_are_named_by_a_mapping(tmp_path, agents):
+    envs = {"slow": dummies.Walk(0), "fast": dummies.Walk(1)}
+    evals = {"fast": dummies.Walk(1), "slow": dummies.Walk(0)}  # in any order
+    config = dummies.configure(tmp_path, eval_every=20, log_every_video=0)
+    dv2.cl_train_loop(envs, config, evals)
+    assert files.read_tasks(tmp_path).names == ("slow", "fast")
+    for name, env in evals.items():
+        assert dummies.count(env.tape, "reset") == 4, name
+    assert [len(dummies.steps(env.tape)) for env in envs.values()] == [40, 40]
+    with pytest.raises(ValueError, match="slow, fast, but .* for fast, slwo"):
+        dv2.cl_train_loop(envs, config, {"fast": evals["fast"], "slwo": envs["slow"]})
+    with pytest.raises(ValueError, match="3 is no name of a task"):
+        dv2.cl_train_loop({3: envs["slow"]}, config)
 
 
 @pytest.mark.parametrize("count", [1, 2])

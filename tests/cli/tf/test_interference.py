@@ -288,9 +288,9 @@ def test_a_comparison_that_is_stopped_goes_on_with_the_run_that_was_under_way(
     monkeypatch.setattr(sys, "argv", ["interference.py", *words])
     played, wanted = loop.training.Training.evaluate, []
 
-    def evaluate(self):
+    def evaluate(self, stop):
         """Asks for a stop in the second of the two runs."""
-        played(self)
+        played(self, stop)
         if (tmp_path / "split").exists() and not wanted:
             wanted.append(self.step)
             os.kill(os.getpid(), signal.SIGTERM)

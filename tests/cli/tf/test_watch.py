@@ -1,7 +1,10 @@
 """Laws of watching: what is shown is what was trained, and nothing is disturbed."""
 
 import json
+import os
+import pathlib
 import shutil
+import subprocess
 import sys
 import types
 
@@ -458,6 +461,62 @@ def test_a_program_watches_what_it_has_trained(trained, tmp_path):
     assert results == dv2.watch(envs, trained[0], out="", episodes=2, seed=3)
     with pytest.raises(ValueError, match="2 tasks walk0, walk1, but 1 env"):
         dv2.watch(envs[0], trained[0])
+    named = {"walk1": envs[1], "walk0": envs[0]}  # in any order
+    assert results == dv2.watch(named, trained[0], out="", episodes=2, seed=3)
+    with pytest.raises(ValueError, match="walk0, walk1, but .* for slow"):
+        dv2.watch({"slow": envs[0]}, trained[0])
+
+
+SCRIPT = """
+import dummies
+from dreamerv2.run import tasks
+
+
+def make_tasks(config):
+    return tasks.TaskList(dummies.Tapes(1, dummies.Gallery).tasks)
+
+
+if __name__ == "__main__":
+    import sys
+    from dreamerv2.run import loop
+
+    config = dummies.configure(sys.argv[1], jit=False, steps=20, prefill=10)
+    loop.train(make_tasks(config), config, script={script})
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["__name__", "'own_galleries'", "__file__"])
+def test_a_run_of_ones_own_script_is_watched_from_any_folder(
+    tmp_path, monkeypatch, script, capsys
+):
+    path, folder = tmp_path / "own_galleries.py", tmp_path / "run"
+    path.write_text(SCRIPT.replace("{script}", script))
+    tests = pathlib.Path(dummies.__file__).parent
+    paths = os.pathsep.join([str(tests.parent), str(tests)])
+    done = subprocess.run(
+        [sys.executable, str(path), str(folder)],
+        env={**os.environ, "PYTHONPATH": paths},
+        cwd=tmp_path,
+        timeout=300,
+    )
+    assert done.returncode == 0
+    assert files.read_tasks(folder).script == str(path)
+    monkeypatch.delitem(sys.modules, "own_galleries", raising=False)
+    watch.main(["--logdir", str(folder), "--eval=2", "--json"])
+    (task,) = json.loads(capsys.readouterr().out)["tasks"]
+    assert (task["name"], task["episodes"]) == ("walk0", 2)
+    sys.modules.pop("own_galleries")
+
+
+def test_a_script_that_has_moved_is_looked_for_by_its_name(trained, script, capsys):
+    noted = files.read_tasks(trained[0])
+    try:
+        files.write_tasks(trained[0], noted._replace(script="/elsewhere/galleries.py"))
+        watch.main(["--logdir", str(trained[0]), "--eval=1"])
+    finally:
+        files.write_tasks(trained[0], noted)
+    assert "walk1" in capsys.readouterr().out
 
 
 def test_vectors_are_evaluated_and_not_shown(tmp_path):

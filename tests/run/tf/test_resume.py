@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from common.envs import gym_adapter
 from common.records import files
 from dreamerv2.run import checkpoint, loop, rundir, tasks, training
+from dreamerv2.trained import snapshot as snapshot_lib
 
 
 @pytest.fixture(autouse=True)
@@ -418,3 +420,47 @@ def test_what_outlives_an_episode_of_an_environment_is_resumed(tmp_path):
     for values in rewards.values():
         assert values == sorted(set(values))  # the count never begins anew
         assert values[-1] > 70
+
+
+def normalised(tapes):
+    """The tasks with observations and rewards that are normalised by what was seen."""
+
+    def wrapped(make):
+        def made():
+            env = gymnasium.wrappers.NormalizeObservation(make()._env)
+            return dummies.adapt(gymnasium.wrappers.NormalizeReward(env))
+
+        return made
+
+    tapes.tasks = [
+        task._replace(make=wrapped(task.make), make_eval=wrapped(task.make_eval))
+        for task in tapes.tasks
+    ]
+    return tapes
+
+
+@pytest.mark.parametrize("envs", [1, 2])
+def test_what_wrappers_keep_is_that_of_a_run_that_lived(tmp_path, envs):
+    settings = {"checkpoint_every": 10, "eval_every": 10, "envs": envs}
+    settings |= {"num_task_repeats": 2, "eval_replay": 30}
+    dummies.run(tmp_path / "whole", normalised(dummies.Tapes(2)), **settings)
+    tapes = normalised(dummies.Tapes(2))
+    tapes.options[0] = {"fails_at": 57}  # in its second turn
+    run_until_failure(tmp_path / "stopped", tapes, **settings)
+    dummies.run(tmp_path / "stopped", tapes, **settings)
+    dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_an_evaluation_begins_with_what_the_training_has_seen(tmp_path, monkeypatch):
+    begins = []
+
+    def note(self, state):
+        begins.append(state["wrappers"][1]["state"]["obs_rms"]["count"])
+
+    monkeypatch.setattr(gym_adapter.GymAdapter, "set_state", note)
+    settings = {"steps": 40, "eval_every": 10}
+    dummies.run(tmp_path, normalised(dummies.Tapes(1)), **settings)
+    state = dummies.snapshot(tmp_path)[0]["drivers"]["0"]["envs"][0]["env"]
+    assert begins == sorted(set(begins)) and len(begins) == 3
+    assert begins[-1] == state["wrappers"][1]["state"]["obs_rms"]["count"] > 40
+    assert snapshot_lib.load(tmp_path).wrappers == {0: state}  # for watching
