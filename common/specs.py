@@ -18,6 +18,8 @@ class Native:
       dtype: Name of its type, such as `float64`.
       start: The number of the first choice; None if it is no choice.
       low, high: Bounds of an action, as nested lists [*shape]; None of anything else.
+      counts: Of an action that is several choices at once, how many there are for each
+        of them, as nested lists [*shape]; `low` has the first of each. None else.
     """
 
     shape: tuple[int, ...]
@@ -25,6 +27,7 @@ class Native:
     start: int | None = None
     low: Any = None
     high: Any = None
+    counts: Any = None
 
 
 @dataclasses.dataclass(frozen=True)

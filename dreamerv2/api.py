@@ -15,7 +15,8 @@ from typing import Any
 
 from common import config as config_lib
 from common.config import coerce
-from common.envs import base, checks, gym_adapter, wrappers
+from common.envs import base, checks
+from common.nets import sizes
 from dreamerv2 import settings
 from dreamerv2.run import loop, phases
 from dreamerv2.run import tasks as tasks_lib
@@ -28,9 +29,9 @@ ConfigError = coerce.ConfigError
 Agent = loaded.Agent
 configs = settings.configs
 defaults = settings.defaults
-check_env = checks.check_env
 
 
+@settings.in_python()
 def train(env: Any, config: Config) -> None:
     """Trains DreamerV2 on one environment.
 
@@ -50,6 +51,7 @@ def train(env: Any, config: Config) -> None:
     loop.train(made, config, schedule=phases.Schedule([config.steps]))
 
 
+@settings.in_python()
 def cl_train_loop(
     envs: Sequence[Any] | Mapping[str, Any],
     config: Config,
@@ -79,7 +81,7 @@ def cl_train_loop(
         raise ValueError(
             f"There are {len(envs)} envs but {len(evals)} eval_envs; give one for each."
         )
-    single = [env for env in evals if env is not None and not callable(env)]
+    single = [e for e in evals if e is not None and not checks.is_constructor(e)]
     if len({id(env) for env in single}) < len(single):
         raise ValueError(
             "eval_envs holds one environment twice, but all tasks are evaluated at the "
@@ -93,6 +95,7 @@ def cl_train_loop(
     loop.train(tasks_lib.TaskList(made), config)
 
 
+@settings.in_python()
 def watch(
     env: Any,
     logdir: str,
@@ -132,6 +135,7 @@ def watch(
     return show.record(actor, given, episodes, out, **options)
 
 
+@settings.in_python()
 def load(
     logdir: str,
     checkpoint: int | str = "newest",
@@ -157,6 +161,7 @@ def load(
     return loaded.Agent(snapshot, tasks.find_spaces(snapshot, given), seed)
 
 
+@settings.in_python()
 def evaluate(
     logdir: str,
     env_or_tasks: Any = None,
@@ -203,12 +208,42 @@ def wrap(env: Any, config: Config) -> base.Env:
     Raises:
       ValueError: If it is none, or its methods or spaces are not supported.
     """
-    checks.check_interface(env)
-    return wrappers.limit(
-        gym_adapter.GymAdapter(env, config.render_size),
-        action_repeat=config.action_repeat,
-        time_limit=config.time_limit,
-    )
+    return checks.adapt(env, **_options(config))
+
+
+@settings.in_python()
+def check_env(
+    env: Any, steps: int = 100, seed: int = 0, config: Config | None = None
+) -> None:
+    """Says what an environment is taken for, and what is wrong with it.
+
+    Random actions are played. What is accepted here `train` accepts, and the other way
+    round. What makes training impossible is an error, what is only suspicious a
+    warning.
+
+    Args:
+      env: A Gymnasium or classic gym environment, which is reset and stepped; or a
+        function without arguments that makes one, which is closed again.
+      steps: Actions to take.
+      seed: Of the actions and of the environment.
+      config: What `train` will be given; `dv2.defaults` if None.
+
+    Raises:
+      ValueError: What is wrong, and at which step.
+    """
+    config = settings.resolve(defaults if config is None else config)
+    networks = config.encoder, config.decoder
+    found = checks.check_env(env, steps, seed, networks, **_options(config))
+    sizes.check({k: spec.shape for k, spec in found.obs_specs.items()}, *networks)
+
+
+def _options(config: Config) -> dict[str, Any]:
+    """What an environment of one's own is adapted with."""
+    return {
+        "size": config.render_size,
+        "action_repeat": config.action_repeat,
+        "time_limit": config.time_limit,
+    }
 
 
 def _by_name(envs: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
@@ -250,20 +285,23 @@ def _given_tasks(snapshot: snapshot_lib.Snapshot, env: Any, logdir: str) -> task
 
 def _as_task(name: str, env: Any, evaluation: Any, config: Config) -> tasks_lib.Task:
     make = _as_constructor(env, config)
-    single = any(each is not None and not callable(each) for each in (env, evaluation))
+    single = any(
+        each is not None and not checks.is_constructor(each)
+        for each in (env, evaluation)
+    )
     if single and config.envs > 1:
         raise ValueError(
             f"envs is {config.envs}, but only one environment was given; give a "
             "function that makes it, such as `lambda: gym.make(...)`."
         )
     if evaluation is None:
-        evaluation = env if callable(env) else None
+        evaluation = env if checks.is_constructor(env) else None
     make_eval = None if evaluation is None else _as_constructor(evaluation, config)
     return tasks_lib.Task(name, make, make_eval)
 
 
 def _as_constructor(env: Any, config: Config) -> Callable[[], base.Env]:
-    if callable(env):
+    if checks.is_constructor(env):
         return lambda: wrap(env(), config)
     return functools.partial(_Borrowed, wrap(env, config))
 

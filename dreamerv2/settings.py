@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import pathlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from common import config as config_lib
@@ -57,6 +59,10 @@ SWITCHES = {
     "split_sampling": {"replay.retention": "split"},
     "uncertainty_sampling": {"replay.sampling": "uncertainty"},
 }
+
+
+# A flag in a message, with the number or list of numbers behind it.
+_FLAG = re.compile(r"--(?P<name>[a-z]\w*(\.\w+)*)(?:[ =](?P<value>\d(?:[\w.,]*\w)?))?")
 
 
 def script_file(module: str) -> str:
@@ -129,6 +135,43 @@ def parse_flags(
         usage=usage,
     )
     return resolve(config)
+
+
+@contextlib.contextmanager
+def in_python() -> Iterator[None]:
+    """Errors that leave the block name settings as a program sets them, not flags."""
+    try:
+        yield
+    except (ValueError, RuntimeError) as error:
+        if len(error.args) == 1 and isinstance(error.args[0], str):
+            error.args = (without_flags(error.args[0]),)
+        raise
+
+
+def without_flags(text: str) -> str:
+    """Returns a message for somebody who has no command line.
+
+    `--resume` becomes `config.update({"resume": True})`, `--precision 32` likewise, and
+    a flag of which only the name is told becomes the name of its key.
+    """
+    return _FLAG.sub(_in_place_of_flag, text)
+
+
+def _in_place_of_flag(match: re.Match) -> str:
+    name, value = match["name"], match["value"]
+    key, switch = ALIASES.get(name, name), SWITCHES.get(name)
+    default = defaults.flat.get(key)
+    if isinstance(switch, dict):
+        return f"config.update({json.dumps(switch)})"
+    if default is None:
+        return match[0]
+    if value is not None:
+        chosen = config_lib.Config({key: default}).update({key: value})[key]
+        chosen = list(chosen) if isinstance(chosen, tuple) else chosen
+        return f"config.update({{{json.dumps(key)}: {chosen!r}}})"
+    if isinstance(default, bool):
+        return f"config.update({{{json.dumps(key)}: {not default}}})"
+    return key
 
 
 def resolve(config: config_lib.Config) -> config_lib.Config:

@@ -5,6 +5,7 @@ Accepted: `--key value`, `--key=value`, `--list a b c`, `--boolean` (true),
 typing of the values is left to `Config.update`.
 """
 
+import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,20 @@ class Flag(NamedTuple):
 
     name: str
     words: list[str]
+
+
+def of_process(argv: Sequence[str]) -> list[str]:
+    """Returns the words that somebody has typed behind a program's name.
+
+    A notebook's kernel has words of its own, such as the file of its connection; nobody
+    has typed them, and there are no others.
+
+    Args:
+      argv: As in sys.argv.
+    """
+    program = pathlib.PurePath(argv[0] if argv else "")
+    kernel = "kernel_launcher" in program.name or "ipykernel" in program.parts
+    return [] if kernel else list(argv[1:])
 
 
 def split(argv: Sequence[str]) -> list[Flag]:

@@ -139,7 +139,7 @@ class Config(Mapping):
         """Returns a copy with the settings of the command line.
 
         Args:
-          argv: the words; `sys.argv[1:]` if None.
+          argv: the words; those of the process if None, of which a notebook has none.
           blocks: overrides by name, chosen with `--configs NAME ...`; they are applied
             in the order given and before every other flag.
           aliases: further flags: flag -> key.
@@ -154,7 +154,7 @@ class Config(Mapping):
           ConfigError: unknown flag, key or block; a stray word; a bad value.
           SystemExit: with code 0, after `--help` has printed every key.
         """
-        words = flags.split(sys.argv[1:] if argv is None else argv)
+        words = flags.split(flags.of_process(sys.argv) if argv is None else argv)
         vocabulary = flags.Vocabulary(
             flat=self._flat,
             blocks=blocks or {},

@@ -7,11 +7,19 @@ import numpy as np
 from common import specs
 
 Transition = dict[str, np.ndarray]
-RESERVED = ("action", "reward", "is_first", "is_last", "is_terminal")
+# Names that observations cannot have: of a transition, a batch, or a loss.
+RESERVED = (
+    *("action", "reward", "is_first", "is_last", "is_terminal", "discount", "valid"),
+    *("kl", "model", "actor", "critic"),
+)
 
 
 class Env(Protocol):
-    """An environment as the driver sees it; common.envs tells what the dicts hold."""
+    """An environment as the driver sees it; common.envs tells what the dicts hold.
+
+    It may also have `readings`, what its keys are taken for (`common.envs.meaning`),
+    and `render()`, a picture to look at, uint8 [H, W, C], or None.
+    """
 
     obs_specs: dict[str, specs.ArraySpec]
     act_spec: specs.ActionSpec
@@ -32,6 +40,25 @@ class Env(Protocol):
         """Takes back what get_state returned."""
 
 
+def render(env: Env) -> np.ndarray | None:
+    """A picture of an environment to look at, uint8 [H, W, C]; None without one."""
+    return env.render() if hasattr(env, "render") else None
+
+
+def check_size(size: Any) -> tuple[int, int]:
+    """Returns height and width of images.
+
+    Raises:
+      ValueError: They are not two whole numbers of at least 1.
+    """
+    if len(size) != 2 or any(side != int(side) or side < 1 for side in size):
+        raise ValueError(
+            f"render_size is {list(size)}; it must be height and width of images in "
+            "pixels, such as 64,64."
+        )
+    return int(size[0]), int(size[1])
+
+
 class Wrapper:
     """Passes everything on to another environment; subclasses change some of it."""
 
@@ -40,6 +67,7 @@ class Wrapper:
         self.env = env
         self.obs_specs = env.obs_specs
         self.act_spec = env.act_spec
+        self.readings = getattr(env, "readings", None)
 
     def reset(self, seed: int | None = None) -> Transition:
         """Resets the environment inside."""
@@ -52,6 +80,10 @@ class Wrapper:
     def close(self) -> None:
         """Closes the environment inside."""
         self.env.close()
+
+    def render(self) -> np.ndarray | None:
+        """A picture of the environment inside, None if it has none."""
+        return render(self.env)
 
     def get_state(self) -> dict[str, Any]:
         """The state of the environment inside."""

@@ -8,6 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from common.envs import base, gym_spaces, statistics
+from common.envs.meaning import readings, returns
+
+SUCCESS = ("success", "is_success")  # keys of info that tell it
 
 
 class Keeper(Protocol):
@@ -24,9 +27,13 @@ class GymAdapter:
     """An Env over an environment with the interface of Gymnasium or gym.
 
     Both signatures of step (terminated and truncated, or one done flag with
-    info['TimeLimit.truncated']) and both of reset are understood; an episode that is
-    truncated and not terminated is not terminal. How spaces become arrays is told in
-    `gym_spaces`.
+    info['TimeLimit.truncated']) and both of reset are understood, see `returns`; an
+    episode that is truncated and not terminated is not terminal. How spaces become
+    arrays is told in `gym_spaces`. Where info has `success` or `is_success`, it is
+    given out as `log_success`.
+
+    Attributes:
+      readings: What observations and actions are taken for.
     """
 
     def __init__(
@@ -52,17 +59,20 @@ class GymAdapter:
         self._env = env
         self._log_info = tuple(log_info)
         self._keeper = keeper
-        self._wrappers = statistics.Wrappers(list(_layers(env)))
+        self._wrappers = statistics.Wrappers(list(layers(env)))
         self._is_dict = gym_spaces.kind(env.observation_space) == "Dict"
         self._parts = gym_spaces.observation_parts(
-            env.observation_space,
-            None if size is None else (int(size[0]), int(size[1])),
+            env.observation_space, None if size is None else base.check_size(size)
         )
         self.obs_specs = {
             k: p.spec for k, p in self._parts.items() if not k.startswith("log_")
         }
         self.act_spec, self._to_action = gym_spaces.action_part(env.action_space)
-        self._seeds_in_reset = all(map(_reset_takes_seed, _layers(env)))
+        self.readings = readings.of_spaces(env, self.obs_specs, self.act_spec)
+        images = [k for k, p in self._parts.items() if p.spec.dtype == np.uint8]
+        self._shows, self._shown = readings.PICTURE in images, None
+        self._renders = not images and getattr(env, "render_mode", "") == "rgb_array"
+        self._seeds_in_reset = all(map(_reset_takes_seed, layers(env)))
         if not self._seeds_in_reset and not hasattr(env, "seed"):
             warnings.warn(
                 f"{env!r} cannot be seeded: its reset takes no seed and it has no "
@@ -74,35 +84,44 @@ class GymAdapter:
         """Begins an episode; without a seed it goes on with its own randomness.
 
         Raises:
-          ValueError: The observation does not fit the observation space.
+          ValueError: Nothing is returned, or the observation does not fit the
+            observation space.
         """
         result = self._reset(None if seed is None else int(seed))
-        # Gymnasium returns (observation, info); no supported observation is a tuple.
-        observation = result[0] if isinstance(result, tuple) else result
-        return self._transition(observation, 0.0, first=True)
+        tran = self._observe(returns.of_reset(result))
+        tran["reward"] = np.float32(0)
+        tran["is_first"] = np.bool_(True)
+        tran["is_last"] = tran["is_terminal"] = np.bool_(False)
+        tran.update({f"log_{key}": np.float32(0) for key in self._log_info})
+        return tran
 
     def step(self, action: np.ndarray) -> base.Transition:
         """Takes an action, float32 [A].
 
         Raises:
-          ValueError: The observation does not fit the observation space, or
-            observation or reward are not finite.
+          ValueError: What step returns is not clear, the observation does not fit the
+            observation space, or observation or reward are not finite.
         """
-        result = self._env.step(self._to_action(action))
-        if not isinstance(result, tuple | list):
-            raise ValueError(f"step returned {result!r}, but must return 5 values.")
-        if len(result) == 5:
-            observation, reward, terminated, truncated, info = result
-            last = terminated or truncated
-        elif len(result) == 4:
-            observation, reward, last, info = result
-            terminated = last and not info.get("TimeLimit.truncated", False)
-        else:
-            raise ValueError(
-                f"step returned {len(result)} values, but must return 5 (Gymnasium) "
-                "or 4 (classic gym)."
-            )
-        return self._transition(observation, reward, False, last, terminated, info)
+        step = returns.of_step(self._env.step(self._to_action(action)))
+        tran = self._observe(step.observation)
+        tran["reward"] = step.reward
+        tran["is_first"] = np.bool_(False)
+        tran["is_last"] = np.bool_(step.last)
+        tran["is_terminal"] = np.bool_(step.terminal)
+        for key in self._log_info:
+            tran[f"log_{key}"] = _logged(key, step.info.get(key, 0))
+        self._tell_success(tran, step.info)
+        return tran
+
+    def render(self) -> np.ndarray | None:
+        """A picture of the present state to look at, uint8 [H, W, C]; None without.
+
+        It is the observation `log_image`, or what the environment renders if nobody
+        sees an image anyway and its `render_mode` is `rgb_array`.
+        """
+        if self._shown is not None or not self._renders:
+            return self._shown
+        return np.asarray(self._env.render())
 
     def close(self) -> None:
         """Closes the environment, if it can be closed."""
@@ -137,61 +156,66 @@ class GymAdapter:
             self._env.seed(seed)
         return self._env.reset()
 
-    def _transition(
-        self,
-        observation: Any,
-        reward: Any,
-        first: bool,
-        last: bool = False,
-        terminal: bool = False,
-        info: Mapping[str, Any] | None = None,
-    ) -> base.Transition:
+    def _observe(self, observation: Any) -> base.Transition:
+        if self._is_dict and not isinstance(observation, Mapping):
+            raise ValueError(
+                f"The observation is of type {type(observation).__name__}, but its "
+                f"space is a Dict of {', '.join(self._parts)}."
+            )
         tran = {}
         for key, part in self._parts.items():
             if self._is_dict and key not in observation:
                 raise ValueError(f"Observation lacks {key!r}; got {list(observation)}.")
             raw = observation[key] if self._is_dict else observation
-            tran[key] = _convert(key, part, np.asarray(raw))
-        tran["reward"] = np.float32(reward)
-        if not np.isfinite(tran["reward"]):
-            raise ValueError(f"The reward is {reward}, but must be finite.")
-        tran["is_first"] = np.bool_(first)
-        tran["is_last"] = np.bool_(last)
-        tran["is_terminal"] = np.bool_(terminal)
-        for key in self._log_info:
-            tran[f"log_{key}"] = np.float32(info.get(key, 0) if info else 0)
+            tran[key] = returns.of_key(key, part, raw)
+        self._shown = tran.get(readings.PICTURE) if self._shows else None
         return tran
 
-
-def _convert(key: str, part: gym_spaces.ObservationPart, raw: np.ndarray) -> np.ndarray:
-    if raw.shape != part.raw_shape:
-        raise ValueError(
-            f"Observation {key!r} has shape {raw.shape}, expected {part.raw_shape} as "
-            "its space says; shapes must not change."
-        )
-    if part.spec.dtype == np.uint8:
-        if raw.dtype != np.uint8:
-            raise ValueError(f"Observation {key!r} is {raw.dtype}, expected uint8.")
-    elif raw.dtype.kind == "f" and not np.isfinite(raw).all():
-        raise ValueError(
-            f"Observation {key!r} holds NaN or infinity: got {raw}, expected finite "
-            "numbers."
-        )
-    return part.convert(raw)
+    def _tell_success(self, tran: base.Transition, info: Mapping[str, Any]) -> None:
+        """Notes whether the step has succeeded, if the environment says so."""
+        for key in () if "success" in self._log_info else SUCCESS:
+            if key in info:
+                tran["log_success"] = _logged(key, info[key])
+                return
 
 
-def _layers(env: Any) -> Iterator[Any]:
-    """The environment and what it wraps, from the outside to the inside."""
+def _logged(key: str, value: Any) -> np.float32:
+    """A value of info, None being nothing."""
+    name = f"info[{key!r}]"
+    return np.float32(returns.number(name, 0 if value is None else value))
+
+
+def layers(env: Any) -> Iterator[Any]:
+    """The environment and what it wraps, from the outside to the inside.
+
+    What only happens to be called `env`, such as a simulator that an environment
+    drives, is none of its layers: it is one below a wrapper of the libraries, or below
+    a reset that passes on whatever it is given.
+    """
     while True:
         yield env
         inner = getattr(env, "env", None)
-        if inner is None or inner is env:
+        if not hasattr(inner, "reset") or inner is env:
+            return
+        if not is_wrapper(env) and not _passes_on(env.reset):
             return
         env = inner
 
 
-def _reset_takes_seed(env: Any) -> bool:
-    parameters = inspect.signature(env.reset).parameters
-    return "seed" in parameters or any(
-        p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()
+def is_wrapper(env: Any) -> bool:
+    """Whether an environment is a wrapper of Gymnasium or classic gym."""
+    return any(
+        cls.__name__ == "Wrapper"
+        and cls.__module__.partition(".")[0] in ("gym", "gymnasium")
+        for cls in type(env).__mro__
     )
+
+
+def _reset_takes_seed(env: Any) -> bool:
+    return "seed" in inspect.signature(env.reset).parameters or _passes_on(env.reset)
+
+
+def _passes_on(reset: Any) -> bool:
+    """Whether a method takes any keyword, as those that pass them on do."""
+    parameters = inspect.signature(reset).parameters.values()
+    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)

@@ -13,6 +13,8 @@ import numpy as np
 from common import specs
 from common.envs import base, native
 
+MOST_CHOICES = 1024  # actions that several choices at once may come to
+
 
 @dataclasses.dataclass(frozen=True)
 class ObservationPart:
@@ -32,8 +34,9 @@ class ObservationPart:
 def observation_parts(
     space: Any, size: tuple[int, int] | None
 ) -> dict[str, ObservationPart]:
-    """The numeric parts of an observation space by key; other keys are left out.
+    """The numeric parts of an observation space by key.
 
+    What is not numeric or has no numbers is left out; `meaning.readings` tells of it.
     A space that is no Dict becomes the key `image` if it is an image, else `vector`.
     uint8 arrays [h, w] and [h, w, c] are images; all else becomes a float32 vector:
     a Discrete one-hot, arrays flattened.
@@ -45,21 +48,19 @@ def observation_parts(
     Raises:
       ValueError: Nothing numeric, a nested Dict or Tuple, or a reserved key.
     """
-    if kind(space) == "Dict":
-        subspaces = dict(space.spaces)
-    else:
-        name = "image" if _is_image(space) else "vector"
-        subspaces = {name: space}
     parts = {}
-    for key, subspace in subspaces.items():
+    for key, subspace in subspaces(space).items():
         if kind(subspace) in ("Dict", "Tuple"):
             raise ValueError(
                 f"Observation {key!r} is nested: {subspace}. Flatten it with "
                 "gymnasium.wrappers.FlattenObservation or a wrapper of your own."
             )
         if key in base.RESERVED:
-            raise ValueError(f"Observation key {key!r} is reserved; rename it.")
-        if kind(subspace) in PARTS:
+            raise ValueError(
+                f"Observation key {key!r} is reserved: a transition or a loss is "
+                f"called so. Rename it; reserved are {', '.join(base.RESERVED)}."
+            )
+        if kind(subspace) in PARTS and 0 not in subspace.shape:
             parts[key] = PARTS[kind(subspace)](subspace, size)
     if not parts:
         raise ValueError(
@@ -69,26 +70,43 @@ def observation_parts(
     return parts
 
 
+def subspaces(space: Any) -> dict[str, Any]:
+    """The spaces in a Dict by key; one that is no Dict is `image` or `vector`."""
+    if kind(space) == "Dict":
+        return dict(space.spaces)
+    return {"image" if is_image(space) else "vector": space}
+
+
 def action_part(space: Any) -> tuple[specs.ActionSpec, Callable[[np.ndarray], Any]]:
     """The action spec of a space, and what turns our float32 [A] into its actions.
 
+    Several choices at once, MultiDiscrete or MultiBinary, become one: each combination
+    is an action.
+
     Raises:
-      ValueError: Neither a Discrete nor a bounded Box of floating-point numbers.
+      ValueError: Neither choices nor a bounded Box of floating-point numbers, or more
+        than MOST_CHOICES combinations.
     """
     if kind(space) == "Discrete":
         start = int(getattr(space, "start", 0))
         spec = specs.ActionSpec(int(space.n), True, specs.Native((), "int64", start))
         return spec, native.actor(spec)
+    if kind(space) in ("MultiDiscrete", "MultiBinary"):
+        spec = _several(space)
+        return spec, native.actor(spec)
     if kind(space) != "Box" or not np.issubdtype(space.dtype, np.floating):
         raise ValueError(
-            f"Action space {space} is not supported: it must be one Discrete or one "
-            "bounded Box of floats. Flatten a mixed or nested one in a wrapper."
+            f"Action space {space} is not supported: it must be one Discrete, "
+            "MultiDiscrete, MultiBinary or bounded Box of floats. Flatten a mixed or "
+            "nested one in a wrapper."
         )
     low, high = np.asarray(space.low), np.asarray(space.high)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise ValueError(
-            f"Action space {space} is unbounded: low and high must be finite. Set "
-            "bounds with gymnasium.wrappers.RescaleAction or a wrapper of your own."
+            f"Action space {space} is unbounded: low and high must be finite. Say "
+            "which actions make sense, such as from -1 to 1: gymnasium.wrappers."
+            "TransformAction(env, lambda action: action, gymnasium.spaces.Box(-1, 1, "
+            f"{tuple(low.shape)}))."
         )
     written = specs.Native(
         shape=tuple(low.shape),
@@ -108,6 +126,28 @@ def kind(space: Any) -> str:
     return ""
 
 
+def _several(space: Any) -> specs.ActionSpec:
+    """The one choice among all combinations of a MultiDiscrete or MultiBinary."""
+    binary = kind(space) == "MultiBinary"
+    counts = np.full(space.shape, 2) if binary else np.asarray(space.nvec)
+    total = int(np.prod(counts.astype(object)))
+    if total > MOST_CHOICES:
+        raise ValueError(
+            f"Action space {space} has {total} combinations, and each would be an "
+            f"action; at most {MOST_CHOICES} are supported. Leave choices out in a "
+            "wrapper, or make amounts a Box of floats."
+        )
+    first = np.broadcast_to(getattr(space, "start", 0), counts.shape)
+    written = specs.Native(
+        shape=tuple(counts.shape),
+        dtype=np.dtype(space.dtype).name,
+        start=0,
+        low=first.tolist(),
+        counts=counts.tolist(),
+    )
+    return specs.ActionSpec(total, True, written)
+
+
 def _one_hot(space: Any, size: tuple[int, int] | None) -> ObservationPart:
     start = int(getattr(space, "start", 0))
     written = specs.Native((), "int64", start)
@@ -117,7 +157,7 @@ def _one_hot(space: Any, size: tuple[int, int] | None) -> ObservationPart:
 def _array(space: Any, size: tuple[int, int] | None) -> ObservationPart:
     shape = tuple(space.shape)
     written = specs.Native(shape, np.dtype(space.dtype).name)
-    if not _is_image(space):
+    if not is_image(space):
         length = (int(np.prod(shape)),)
         return _part(specs.ArraySpec(length, np.dtype(np.float32), written))
     height, width, channels = (*shape, 1)[:3]
@@ -129,7 +169,8 @@ def _part(spec: specs.ArraySpec) -> ObservationPart:
     return ObservationPart(spec, spec.native.shape, native.observer(spec))
 
 
-def _is_image(space: Any) -> bool:
+def is_image(space: Any) -> bool:
+    """Whether a space is taken for an image: bytes [h, w] or [h, w, c]."""
     is_box = kind(space) == "Box"
     return is_box and space.dtype == np.uint8 and len(space.shape) in (2, 3)
 

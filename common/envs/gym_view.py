@@ -53,6 +53,10 @@ def _box(spec: specs.ArraySpec) -> gymnasium.Space:
 
 
 def _action_space(written: specs.Native, spec: specs.ActionSpec) -> gymnasium.Space:
+    if written.counts is not None:
+        return gymnasium.spaces.MultiDiscrete(
+            np.array(written.counts), written.dtype, start=np.array(written.low)
+        )
     if written.start is not None:
         return gymnasium.spaces.Discrete(spec.size, start=written.start)
     return gymnasium.spaces.Box(

@@ -61,6 +61,9 @@ def nearest_indices(source: int, target: int) -> np.ndarray:
 def actor(spec: specs.ActionSpec) -> Act:
     """Returns the function that makes an action of the environment of our [A]."""
     native = of_action(spec)
+    if native.counts is not None:
+        table = choices(native)
+        return lambda action: table[action.argmax()].copy()
     if native.start is not None:
         return lambda action: native.start + int(action.argmax())
     low, high = bounds(native)
@@ -75,12 +78,26 @@ def actor(spec: specs.ActionSpec) -> Act:
 def recorder(spec: specs.ActionSpec) -> Observe:
     """Returns the inverse of `actor`: our float32 [A] of an environment's action."""
     native = of_action(spec)
+    if native.counts is not None:
+        table = choices(native)
+        same = tuple(range(1, table.ndim))
+        return lambda action: (table == action).all(same).astype(np.float32)
     if native.start is not None:
         eye, start = np.eye(spec.size, dtype=np.float32), native.start
         return lambda action: eye[int(action) - start].copy()
     low, high = bounds(native)
     width = np.where(high > low, high - low, 1)
     return lambda action: ((action - low) / width * 2 - 1).astype("float32").reshape(-1)
+
+
+def choices(native: specs.Native) -> np.ndarray:
+    """Returns every action [A, *shape] of one that is several choices at once.
+
+    The last choice changes first, as digits do.
+    """
+    counts, first = (np.array(x, int) for x in (native.counts, native.low))
+    entries = np.indices(counts.reshape(-1)).reshape(counts.size, -1).T
+    return (entries.reshape(-1, *native.shape) + first).astype(native.dtype)
 
 
 def bounds(native: specs.Native) -> tuple[np.ndarray, np.ndarray]:

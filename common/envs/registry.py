@@ -110,7 +110,7 @@ def constructor(
         name,
         action_repeat=config.action_repeat,
         time_limit=config.time_limit,
-        size=config.render_size,
+        size=base.check_size(config.render_size),
         **options,
     )
 

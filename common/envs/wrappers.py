@@ -57,6 +57,21 @@ class ActionRepeat(base.Wrapper):
         return tran
 
 
+class SuccessAtEnd(base.Wrapper):
+    """Leaves `log_success` at the last step of an episode alone.
+
+    It belongs outside of a time limit. An environment of one's own may tell at each
+    step whether it stands in its goal; what counts is where an episode has ended.
+    """
+
+    def step(self, action: np.ndarray) -> base.Transition:
+        """Steps; success is told if the episode ends."""
+        tran = self.env.step(action)
+        if not tran["is_last"]:
+            tran.pop("log_success", None)
+        return tran
+
+
 def limit(env: base.Env, *, action_repeat: int = 1, time_limit: int = 0) -> base.Env:
     """Holds actions for so many frames, then cuts episodes after so many steps.
 

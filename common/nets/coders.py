@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,38 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from common.compute import chunks, graphs, onehots
-from common.nets import convolutions, dists, heads, optim
+from common.nets import convolutions, dists, heads, optim, sizes
 from common.nets import layers as nn
 
 _PIECE = 100  # images that are decoded at a time
-
-
-def select_keys(
-    shapes: Mapping[str, Sequence[int]], cnn_keys: str, mlp_keys: str
-) -> tuple[list[str], list[str]]:
-    """Splits observation keys into images and vectors by rank and expression.
-
-    Args:
-      shapes: Shape of each observation.
-      cnn_keys: Expression that matches the start of image keys in use.
-      mlp_keys: The same for vectors and scalars.
-
-    Returns:
-      Names of images [H, W, C] and of vectors, sorted.
-
-    Raises:
-      ValueError: If the expressions leave nothing over.
-    """
-    keys = sorted(shapes)
-    images = [k for k in keys if len(shapes[k]) == 3 and re.match(cnn_keys, k)]
-    vectors = [k for k in keys if len(shapes[k]) <= 1 and re.match(mlp_keys, k)]
-    if not images and not vectors:
-        raise ValueError(
-            f"No observation is used: cnn_keys {cnn_keys!r} and mlp_keys {mlp_keys!r} "
-            f"match none of { {k: tuple(v) for k, v in shapes.items()} }. Give "
-            "expressions that match an image [H, W, C] or a vector [N]."
-        )
-    return images, vectors
 
 
 def to_numbers(observation: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
@@ -78,8 +49,8 @@ class Encoder(nn.Module):
         Args:
           rng: Source of the initial weights.
           shapes: Shape of each observation.
-          cnn_keys: See `select_keys`.
-          mlp_keys: See `select_keys`.
+          cnn_keys: See `sizes.select_keys`.
+          mlp_keys: See `sizes.select_keys`.
           act: Activation of all layers.
           norm: none or layer.
           cnn_depth: Channels of the first convolution, doubled by each later one.
@@ -92,21 +63,18 @@ class Encoder(nn.Module):
         """
         super().__init__()
         self._dtype = dtype
-        self.cnn_keys, self.mlp_keys = select_keys(shapes, cnn_keys, mlp_keys)
+        self.cnn_keys, self.mlp_keys = sizes.select_keys(shapes, cnn_keys, mlp_keys)
         self._convs, self._denses, self.size = [], [], 0
         if self.cnn_keys:
-            side, channels = _image_size(shapes, self.cnn_keys)
+            size = sizes.image_size(shapes, self.cnn_keys)
+            height, width = sizes.encoded(size, cnn_kernels)
+            channels = sum(shapes[k][-1] for k in self.cnn_keys)
             for i, kernel in enumerate(cnn_kernels):
                 depth = 2**i * cnn_depth
                 layer = convolutions.Conv(rng, channels, depth, kernel, act, norm)
                 self._convs.append(self.add(f"conv{i}", layer))
-                side, channels = (side - kernel) // 2 + 1, depth
-            if (side < 1).any():
-                raise ValueError(
-                    f"Images {shapes[self.cnn_keys[0]]} are too small for "
-                    f"cnn_kernels {list(cnn_kernels)}; set render_size 64,64."
-                )
-            self.size += int(side.prod()) * channels
+                channels = depth
+            self.size += height * width * channels
         if self.mlp_keys:
             self._scalars = [k for k in self.mlp_keys if not len(shapes[k])]
             inputs = sum(int(np.prod(shapes[k])) for k in self.mlp_keys)
@@ -171,8 +139,8 @@ class Decoder(nn.Module):
           rng: Source of the initial weights.
           inputs: F, size of the features.
           shapes: Shape of each observation.
-          cnn_keys: See `select_keys`.
-          mlp_keys: See `select_keys`.
+          cnn_keys: See `sizes.select_keys`.
+          mlp_keys: See `sizes.select_keys`.
           act: Activation of all layers but the last.
           norm: none or layer.
           cnn_depth: Channels of the last convolution but one, doubled by each before.
@@ -188,7 +156,7 @@ class Decoder(nn.Module):
         super().__init__()
         self._scales = scales or {}
         self._loss_scale = loss_scale or optim.LossScale(tf.float32)
-        self.cnn_keys, self.mlp_keys = select_keys(shapes, cnn_keys, mlp_keys)
+        self.cnn_keys, self.mlp_keys = sizes.select_keys(shapes, cnn_keys, mlp_keys)
         self._convs, self._denses, self._outs = [], [], {}
         if self.cnn_keys:
             self._channels = [shapes[k][-1] for k in self.cnn_keys]
@@ -273,9 +241,9 @@ class Decoder(nn.Module):
         return outputs
 
     def _build_cnn(self, rng, inputs, shapes, act, norm, cnn_depth, cnn_kernels):
-        size, _ = _image_size(shapes, self.cnn_keys)
+        sizes.decoded(sizes.image_size(shapes, self.cnn_keys), cnn_kernels)
         self._convin = self.add("convin", nn.Dense(rng, inputs, 32 * cnn_depth))
-        channels, side = 32 * cnn_depth, 1
+        channels = 32 * cnn_depth
         last = len(cnn_kernels) - 1
         for i, kernel in enumerate(cnn_kernels):
             depth = (
@@ -284,23 +252,4 @@ class Decoder(nn.Module):
             style = ("none", "none") if i == last else (act, norm)
             layer = convolutions.ConvTranspose(rng, channels, depth, kernel, *style)
             self._convs.append(self.add(f"conv{i}", layer))
-            side, channels = 2 * side - 2 + kernel, depth
-        if (size != side).any():
-            raise ValueError(
-                f"The decoder's cnn_kernels {list(cnn_kernels)} draw images of "
-                f"{side}x{side} pixels, but observations {list(self.cnn_keys)} have "
-                f"{size[0]}x{size[1]}; set render_size {side},{side} or other kernels."
-            )
-
-
-def _image_size(
-    shapes: Mapping[str, Sequence[int]], keys: Sequence[str]
-) -> tuple[np.ndarray, int]:
-    """Returns (height, width) and the sum of channels of images of one size."""
-    sizes = {tuple(shapes[k][:2]) for k in keys}
-    if len(sizes) > 1:
-        found = {k: tuple(shapes[k]) for k in keys}
-        raise ValueError(
-            f"Images differ in size: {found}; resize them or choose with cnn_keys."
-        )
-    return np.array(sizes.pop()), sum(shapes[k][-1] for k in keys)
+            channels = depth

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from common.records import video
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -97,11 +99,12 @@ class Logger:
         Args:
           step: environment steps since the start of the run.
           metrics: name -> number, 0-d array, image [H, W, C] or video [T, H, W, C];
-            pictures are uint8, or floating-point in [0, 1], with 1 or 3 channels.
+            pictures are uint8, or floating-point in [0, 1]; if C is neither 1 nor 3
+            the channels are shown side by side.
           prefix: put before every name.
 
         Raises:
-          ValueError: a value of another rank, type or number of channels.
+          ValueError: a value of another rank or type, or an empty picture.
         """
         record = make_record(step, metrics, prefix)
         self._step = record.step
@@ -222,10 +225,9 @@ def drawable(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 def _picture(name: str, value: np.ndarray) -> np.ndarray:
     """uint8 pixels of a picture [..., C]."""
-    if value.shape[-1] not in (1, 3) or not value.size:
-        raise ValueError(
-            f"Picture {name!r} of shape {value.shape} needs 1 or 3 channels."
-        )
+    if not value.size:
+        raise ValueError(f"Picture {name!r} of shape {value.shape} is empty.")
+    value = video.viewable(value)
     if value.dtype.kind == "f":
         value = np.nan_to_num(value, nan=0.0, posinf=1.0, neginf=0.0)
         value = (value.clip(0, 1) * 255).round().astype(np.uint8)

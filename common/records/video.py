@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 _QUALITY = 18  # x264's crf: 0 loses nothing, 51 is the worst; 18 looks the same
+_CHANNELS = 8  # that are shown side by side, at most
 
 
 class VideoError(RuntimeError):
@@ -102,6 +103,21 @@ def picture(frame: np.ndarray) -> Any:
     from PIL import Image
 
     return Image.fromarray(frame if frame.shape[-1] == 3 else frame[..., 0])
+
+
+def viewable(pictures: np.ndarray) -> np.ndarray:
+    """Returns pictures [..., H, W, C] of any C as such of 1 or 3 channels.
+
+    With another number the channels stand side by side in grey, [..., H, C W, 1]: a
+    stack of frames, or opacity beside the colours. Of more than eight it is the first
+    eight.
+    """
+    if pictures.shape[-1] > _CHANNELS:
+        pictures = pictures[..., :_CHANNELS]
+    *lead, height, width, channels = pictures.shape
+    if channels in (1, 3):
+        return pictures
+    return np.moveaxis(pictures, -1, -2).reshape(*lead, height, channels * width, 1)
 
 
 class _Gif:

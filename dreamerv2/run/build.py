@@ -13,12 +13,14 @@ from common import config as config_lib
 from common import replay, specs
 from common.config import plugins
 from common.envs import base
+from common.envs.meaning import readings
 from common.envs.workers import parallel
 from common.nets import embeddings
 from common.records import dashboards, files, logger, outputs
 from common.replay import archive, footprint, strategies
 from common.replay.strategies import retention, sampling
 from dreamerv2.algorithm import agent as agent_lib
+from dreamerv2.run import checkpoint
 from dreamerv2.run import tasks as tasks_lib
 
 
@@ -71,6 +73,27 @@ def check_specs(
         )
 
 
+def known_spaces(
+    path: pathlib.Path, state: Mapping[str, Any], here: specs.Spaces
+) -> specs.Spaces:
+    """Returns the spaces that a run goes on with: those of its snapshot.
+
+    Args:
+      path: The snapshot.
+      state: Its entries; one of an older version does not know.
+      here: The spaces of the environments that are to go on.
+
+    Raises:
+      ValueError: If they differ, told before a network is compared.
+    """
+    if "spaces" not in state:
+        return here
+    with checkpoint.fitting(path):
+        known = specs.Spaces.from_state(state["spaces"])
+    check_specs("to go on with", here, known, "this run had")
+    return known
+
+
 def check_tasks(tasks: tasks_lib.TaskList, config: config_lib.Config) -> None:
     """Makes an environment of each task of a run, to compare their spaces.
 
@@ -96,6 +119,11 @@ def _spaces_of(make: Callable[[], base.Env], config: config_lib.Config) -> specs
     made = parallel.make_parallel(make, config.envs_parallel)
     with contextlib.closing(made) as env:
         return specs.Spaces(env.obs_specs, env.act_spec)
+
+
+def tell_spaces(env: base.Env, config: config_lib.Config) -> None:
+    """Prints what the observations and actions of an environment are taken for."""
+    readings.tell(readings.of_env(env), config.encoder, config.decoder)
 
 
 def make_replay(

@@ -275,7 +275,8 @@ def assign(variables: Mapping[str, tf.Variable], arrays: Mapping[str, Any]) -> N
     if found.faults:
         raise CheckpointError(
             f"The snapshot is of another agent: {'; '.join(found.faults)}. Keep sizes, "
-            "layers and heads as its run's config.yaml has them, or train anew."
+            "layers and heads as its run's config.yaml has them, and observations and "
+            "actions of the environment as they were; or train anew."
         )
     for note in found.notes:
         _LOG.warning("A snapshot of another version, which does no harm: %s.", note)

@@ -135,6 +135,7 @@ def _build(
     every = [*tasks.trained, *tasks.eval_only]
     timer = timing.Timer(sections=summary.SECTIONS)
     envs = build.make_envs(every[phase.task], config)
+    build.tell_spaces(envs[0], config)
     agent = agent_lib.Agent(config, envs[0].obs_specs, envs[0].act_spec)
     experience = build.make_replay(folder, config, agent)
     logger = logger_lib.Logger()  # until it is certain that the run begins

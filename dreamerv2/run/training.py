@@ -24,7 +24,7 @@ from common import replay, specs
 from common.records import files, timing
 from common.records import logger as logger_lib
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import checkpoint, phases, stopping, summary
+from dreamerv2.run import build, checkpoint, phases, stopping, summary
 from dreamerv2.run import collector as collector_lib
 from dreamerv2.run import learner as learner_lib
 from dreamerv2.run.evaluation import evaluator as evaluator_lib
@@ -265,18 +265,17 @@ class Training:
 
         Raises:
           CheckpointError: If the snapshot does not fit the run.
-          ValueError: If the replay does not.
+          ValueError: If the replay does not, or the environment.
         """
         tensors = checkpoint.split_tensors(checkpoint.load_tensors(path))
         state = {"online": {}, "env_restarts": 0, **checkpoint.load_state(path)}
+        self._spaces = build.known_spaces(path, state, self._spaces)
         checkpoint.assign(self._agent.named_state(), tensors.agent)
         self._learner.set_tensors(tensors.carry)
         with checkpoint.fitting(path):
             self._open(folder, state)
             for name, part in self._parts.items():
                 part.set_state(state[name])
-            if "spaces" in state:  # of the first task, whichever is under way
-                self._spaces = specs.Spaces.from_state(state["spaces"])
         self._collector.set_state(state, tensors.policy)
         self.interrupted = state.get("interrupted")
         self._keep(snapshots)

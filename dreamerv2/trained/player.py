@@ -15,6 +15,7 @@ from common.envs import base
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import build
 from dreamerv2.run import tasks as tasks_lib
+from dreamerv2.run.evaluation import pictures
 from dreamerv2.trained import snapshot as snapshot_lib
 from dreamerv2.trained import weights
 
@@ -73,7 +74,8 @@ class Player:
           keep: Whether the transitions are handed over.
 
         Raises:
-          ValueError: If the environment has other spaces than the task before.
+          ValueError: If the environment has other spaces than the run, or the task
+            before.
           CheckpointError: If the weights do not fit.
         """
         with contextlib.closing((task.make_eval or task.make)()) as env:
@@ -87,7 +89,9 @@ class Player:
             transitions: list[driver_lib.Transition] = []
             summaries: list[dict[str, Any]] = []
             if keep:
-                driver.on_step(lambda transition, _: transitions.append(transition))
+                driver.on_step(
+                    lambda tran, _: transitions.append(_with_picture(tran, env))
+                )
             driver.on_episode(lambda summary, _: summaries.append(summary))
             told = False
             for _ in range(episodes):
@@ -105,6 +109,9 @@ class Player:
         """The agent, built for the spaces of the first environment."""
         if self.agent is None:
             spaces = specs.Spaces(env.obs_specs, env.act_spec)
+            known = self.snapshot.spaces
+            if known is not None:
+                build.check_specs(name, spaces, known, "the run")
             self.agent = weights.build(self.snapshot, self.config, spaces)
         build.check_specs(name, env, self.agent)
         return self.agent
@@ -134,11 +141,19 @@ def policy_options(
     return {"evaluate": evaluate, "exploring": np.full(rows, exploring)}
 
 
+def _with_picture(
+    transition: driver_lib.Transition, env: base.Env
+) -> driver_lib.Transition:
+    """Adds what there is to look at, besides what the agent sees."""
+    picture = pictures.of(env)
+    return transition if picture is None else {**transition, pictures.KEY: picture}
+
+
 def _episode(
     summary: dict[str, Any], transitions: list[driver_lib.Transition]
 ) -> Episode:
     success = summary["log"].get("log_success")
-    keys = transitions[0] if transitions else ()
+    keys = set.intersection(*map(set, transitions)) if transitions else ()
     return Episode(
         float(summary["return"]),
         int(summary["length"]),

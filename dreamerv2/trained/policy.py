@@ -126,6 +126,8 @@ def read(raw: tf.Tensor, spec: specs.ArraySpec) -> tf.Tensor:
 def write(ours: tf.Tensor, spec: specs.ActionSpec) -> tf.Tensor:
     """Returns the environment's actions [N, *], as `native.actor` of each row does."""
     written = native.of_action(spec)
+    if written.counts is not None:
+        return tf.gather(native.choices(written), tf.argmax(ours, -1))
     if written.start is not None:
         return tf.argmax(ours, -1) + written.start
     low, high = native.bounds(written)

@@ -99,7 +99,7 @@ def frames(
     """Draws the frames of an episode.
 
     Args:
-      truth: Images of the environment, uint8 [T, H, W, C] with C 1 or 3.
+      truth: Images of the environment, uint8 [T, H, W, C].
       model: Those of the model, the same; None shows the truth alone.
       ahead: [T], steps since the model last saw an image; 0 where it does.
       captions: [T], lines below the images.
@@ -108,6 +108,8 @@ def frames(
     Yields:
       Frames, uint8 [H', W', 3].
     """
+    truth = video.viewable(truth)
+    model = None if model is None else video.viewable(model)
     for time, image in enumerate(truth):
         images = [image]
         if model is not None:

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from common.records import video
+from dreamerv2.run.evaluation import pictures
 from dreamerv2.trained import evaluation
 from dreamerv2.trained import player as player_lib
 from dreamerv2.trained import tasks as tasks_lib
 from dreamerv2.watch import film
+
+_MOST = 512  # pixels a side of a picture that is not what the agent sees
 
 
 def record(
@@ -68,8 +71,10 @@ def _draw(
     scale: int,
 ) -> Iterator[np.ndarray]:
     """The frames of an episode, with the model's images if it decodes any."""
-    key, decoded = _image_key(player)
+    key, decoded = _image_key(player, episode)
     truth = episode.transitions[key]
+    if key == pictures.KEY:  # larger than what agents see
+        scale = max(1, min(scale, _MOST // max(truth.shape[1:3])))
     model = predictor(episode.transitions)[key] if decoded else None
     ahead = [predictor.ahead(time) for time in range(len(truth))]
     scores = np.cumsum(episode.transitions["reward"])
@@ -81,16 +86,21 @@ def _draw(
     return film.frames(truth, model, ahead, captions, scale)
 
 
-def _image_key(player: player_lib.Player) -> tuple[str, bool]:
+def _image_key(
+    player: player_lib.Player, episode: player_lib.Episode
+) -> tuple[str, bool]:
     """The image to show, and whether the model decodes it."""
     specs = player.agent.obs_specs
     images = [key for key, spec in specs.items() if spec.dtype == np.uint8]
     decoded = player.agent.model.heads["decoder"].cnn_keys
     ours = [key for key in player.config.log_keys_video if key in images]
     order = [*(k for k in ours if k in decoded), *decoded, *ours, *images]
+    order += [pictures.KEY] if pictures.KEY in episode.transitions else []
     if not order:
         raise ValueError(
-            f"The observations are {', '.join(specs)}, without an image to show; "
-            "evaluate without a video: --eval 20."
+            f"The observations are {', '.join(specs)}, without an image to show. Make "
+            "the environment with render_mode='rgb_array', or give it an observation "
+            f"{pictures.KEY}; or evaluate without a video: --eval 20, in Python "
+            "dv2.evaluate(logdir, env)."
         )
     return order[0], order[0] in decoded

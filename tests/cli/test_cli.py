@@ -14,7 +14,7 @@ import commands
 import pytest
 
 from common import config as config_lib
-from common.config import faults
+from common.config import coerce, faults
 from common.envs.suites import minigrid
 from dreamerv2 import cli, settings
 
@@ -318,3 +318,37 @@ def test_the_reference_block_takes_the_released_rule_for_a_reservoir():
     assert config.replay.retention == "random_replacement"
     assert config.doorkey_size == 8 and config.eval_steps == 1000
     assert config.reset_optimizer_on_task_change
+
+
+def test_a_message_to_a_program_names_no_flags():
+    for text, said in {
+        "go on with --resume, or --overwrite.": (
+            'go on with config.update({"resume": True}), or '
+            'config.update({"overwrite": True}).'
+        ),
+        "Choose another --logdir or --tag": "Choose another logdir or tag",
+        "a smaller clip, or --precision 32.": (
+            "a smaller clip, or config.update({\"precision\": '32'})."
+        ),
+        "set --render_size 64,64, which": (
+            'set config.update({"render_size": [64, 64]}), which'
+        ),
+        "add --plan2explore.": 'add config.update({"expl_behavior": "Plan2Explore"}).',
+        "Lower --minlen.": "Lower replay.minlen.",
+        "--configs small, --eval 20, a--b, --": "--configs small, --eval 20, a--b, --",
+    }.items():
+        assert settings.without_flags(text) == said
+        with pytest.raises(ValueError) as told, settings.in_python():
+            raise coerce.ConfigError(text)
+        assert told.type is coerce.ConfigError and str(told.value) == said
+
+
+def test_what_a_message_tells_a_program_to_do_can_be_done():
+    flat = settings.defaults.flat
+    flags = [f"--{key}" for key, value in flat.items() if isinstance(value, bool)]
+    flags += [f"--{k}" for k, v in settings.SWITCHES.items() if isinstance(v, dict)]
+    flags += ["--precision 16", "--render_size 96,96", "--minlen 7", "--devices=2"]
+    for flag in flags:
+        call = settings.without_flags(flag)
+        changed = eval(call, {"config": settings.defaults})
+        assert changed != settings.defaults, call

@@ -519,6 +519,21 @@ def test_flags_default_to_the_command_line(config, monkeypatch):
     assert config.parse_flags().steps == 3
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "/lib/ipykernel_launcher.py -f /root/.local/share/jupyter/kernel-1.json",
+        "/lib/ipykernel_launcher.py --f=/home/me/kernel-v3.json",
+        "/lib/colab_kernel_launcher.py -f /root/k.json --HistoryManager.x=:memory:",
+        "/lib/ipykernel/__main__.py -f kernel.json",
+    ],
+)
+def test_the_words_of_a_notebooks_kernel_are_no_flags(config, monkeypatch, words):
+    monkeypatch.setattr("sys.argv", words.split())
+    assert config.parse_flags() == config
+    assert config.parse_flags(["--steps", "3"]).steps == 3
+
+
 def test_help_lists_every_key_type_default_and_flag_then_leaves(config, capsys):
     pages = set()
     for line in ("--help", "-h", "--steps 5 --help", "-h x"):

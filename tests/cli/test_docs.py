@@ -8,7 +8,10 @@ import pytest
 import source
 
 DRAW = source.ROOT / "docs" / "draw_architecture.py"
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/load.md")
+PAGES = (
+    *("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/load.md"),
+    "docs/own_environment.md",
+)
 CODE = re.compile(r"`([^`\n]+)`")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")

@@ -82,8 +82,23 @@ def test_floating_pixels_are_scaled_clipped_and_rounded():
     assert pixels.ravel().tolist() == [0, 0, 128, 255, 255, 0]
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 12])
+def test_pictures_of_any_number_of_channels_are_shown(channels):
+    image = np.arange(3 * 5 * channels, dtype=np.uint8).reshape(3, 5, channels)
+    record = logger.make_record(0, {"image": image, "video": np.stack([image] * 2)})
+    (shown,) = record.images.values()
+    if channels in (1, 3):
+        np.testing.assert_array_equal(shown, image)
+    else:
+        assert shown.shape == (3, 5 * min(channels, 8), 1)
+        for channel in range(min(channels, 8)):
+            panel = shown[:, 5 * channel : 5 * channel + 5, 0]
+            np.testing.assert_array_equal(panel, image[..., channel])
+    np.testing.assert_array_equal(record.videos["video"], np.stack([shown] * 2))
+
+
 def test_a_value_that_is_no_metric_is_refused_by_name():
-    values = [np.zeros(3), "text", None, np.zeros((4, 4)), np.zeros((4, 4, 2))]
+    values = [np.zeros(3), "text", None, np.zeros((4, 4)), np.zeros((4, 4, 0))]
     values += [np.zeros((4, 4, 3), np.int32), np.zeros((0, 4, 4, 3))]
     for value in values:
         with pytest.raises(ValueError, match="strange"):

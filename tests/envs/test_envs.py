@@ -207,11 +207,15 @@ def test_spaces_that_are_not_supported_are_refused():
         (spaces.Dict({"mission": spaces.Text(3)}), None, "numeric"),
         (spaces.Dict({"a": spaces.Dict(SPACES)}), None, "'a' is nested"),
         (spaces.Tuple([spaces.Discrete(2)]), None, "nested"),
-        (spaces.Dict({"reward": spaces.Discrete(2)}), None, "'reward' is reserved"),
+        *(
+            (spaces.Dict({key: spaces.Discrete(2)}), None, f"'{key}' is reserved.*kl")
+            for key in base.RESERVED
+        ),
+        (spaces.Box(0, 1, (0,)), None, "Nothing in the observation space"),
         (None, spaces.Box(-np.inf, 1, (2,)), "unbounded"),
         (None, spaces.Box(0, 9, (2,), np.int64), "Box of floats"),
-        (None, spaces.MultiDiscrete([2, 3]), "MultiDiscrete.*not supported"),
-        (None, spaces.MultiBinary(2), "MultiBinary.*not supported"),
+        (None, spaces.MultiDiscrete([40, 40]), "1600 combinations.*at most 1024"),
+        (None, spaces.MultiBinary(70), f"{2**70} combinations"),
         (None, spaces.Tuple([spaces.Discrete(2)]), "mixed or nested"),
         (None, spaces.Dict({"a": spaces.Discrete(2)}), "mixed or nested"),
     ]

@@ -23,6 +23,9 @@ ACTIONS = {
     "plain": gymnasium.spaces.Discrete(2),
     "box": BOX(np.array([[-3.0, 0.0]]), np.array([[1.0, 10.0]]), dtype=np.float64),
     "single": BOX(-2, 2, (3,), np.float32),
+    "several": gymnasium.spaces.MultiDiscrete([2, 3, 4], start=[0, -1, 5]),
+    "square": gymnasium.spaces.MultiDiscrete([[2, 3], [4, 2]]),
+    "bits": gymnasium.spaces.MultiBinary(3),
     "still": BOX(np.float32([1, 0]), np.float32([1, 2])),
 }
 
@@ -87,6 +90,16 @@ def test_an_action_that_was_recorded_is_taken_again(space):
         again = act(ours)
         np.testing.assert_allclose(again, action, atol=1e-5)
         assert ACTIONS[space].contains(again)
+
+
+def test_each_combination_of_choices_is_one_action():
+    for name in ("several", "square", "bits"):
+        read, _ = known(name)
+        act, size = native.actor(read.act_spec), read.act_spec.size
+        taken = [act(row) for row in np.eye(size, dtype=np.float32)]
+        assert len({action.tobytes() for action in taken}) == size
+        assert all(ACTIONS[name].contains(action) for action in taken)
+    assert act(np.float32([0, 1, 0, 0, 0, 0, 0, 0])).tolist() == [0, 0, 1]
 
 
 def test_who_did_not_tell_its_form_is_taken_for_ours():

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from common.compute import onehots
-from common.nets import coders, dists, heads
+from common.nets import coders, dists, heads, sizes
 
 SHAPES = {
     "image": (10, 10, 3),
@@ -102,7 +102,7 @@ def test_an_unknown_distribution_is_answered_with_the_choices():
 
 
 def test_observations_are_images_or_vectors_by_rank_and_expression():
-    images, vectors = coders.select_keys(SHAPES, ".*", "p|h")
+    images, vectors = sizes.select_keys(SHAPES, ".*", "p|h")
     assert images == ["depth", "image"]
     assert vectors == ["height", "pose"]
 
@@ -178,7 +178,7 @@ def test_images_of_different_sizes_are_refused(make):
 
 
 def test_images_too_small_for_the_kernels_are_refused():
-    with pytest.raises(ValueError, match=r"\(10, 10, 3\) are too small.*\[4, 4, 4\]"):
+    with pytest.raises(ValueError, match=r"10x10 pixels are too small.*\[4, 4, 4\]"):
         encoder({"image": (10, 10, 3)}, cnn_kernels=[4, 4, 4])
 
 

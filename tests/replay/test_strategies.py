@@ -1,5 +1,6 @@
 """Laws of how a configuration becomes two strategies, ours or somebody's own."""
 
+import inspect
 import sys
 import types
 
@@ -236,13 +237,11 @@ def test_a_strategy_refuses_a_configuration_or_an_agent_that_lacks_what_it_needs
 
 def test_the_examples_in_the_base_classes_work():
     for kind in (strategies.Retention, strategies.Sampling):
-        lines = kind.__doc__.splitlines()
-        start = next(
-            i for i, line in enumerate(lines) if line.startswith("        class")
-        )
+        lines = inspect.getdoc(kind).splitlines()  # indented alike by every Python
+        start = next(i for i, line in enumerate(lines) if line.startswith("    class"))
         end = next(i for i, line in enumerate(lines) if "The order of calls" in line)
         space = {"strategies": strategies}
-        exec("\n".join(line[8:] for line in lines[start:end]), space)
+        exec("\n".join(line[4:] for line in lines[start:end]), space)
         (example,) = (v for v in space.values() if isinstance(v, type))
         own = {kind.__name__.lower(): example()}
         default = {"retention": retention.Fifo(), "sampling": sampling.Uniform()}

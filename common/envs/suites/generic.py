@@ -1,12 +1,14 @@
 """Any registered Gymnasium id as an Env."""
 
 import difflib
+import importlib
 from collections.abc import Sequence
 
 import gymnasium
+from gymnasium.envs import registration
 
 from common.config import faults
-from common.envs import base, gym_adapter, wrappers
+from common.envs import base, checks
 
 
 def make(
@@ -33,11 +35,10 @@ def make(
         such as for want of a package; or unsupported spaces.
     """
     try:
-        made = gymnasium.make(env_id)
+        made = gymnasium.make(env_id, **_picture_options(env_id))
     except Exception as error:  # whatever an environment raises while it is made
         raise ValueError(_why(env_id, error)) from error
-    env = gym_adapter.GymAdapter(made, size)
-    return wrappers.limit(env, action_repeat=action_repeat, time_limit=time_limit)
+    return checks.adapt(made, size, action_repeat=action_repeat, time_limit=time_limit)
 
 
 def _why(env_id: str, error: Exception) -> str:
@@ -65,3 +66,16 @@ def _why(env_id: str, error: Exception) -> str:
     return (
         f"The environment {env_id!r} cannot be made ({type(error).__name__}: {error})."
     )
+
+
+def _picture_options(env_id: str) -> dict[str, str]:
+    """Asks for pictures where there are some: they are drawn for videos alone."""
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    spec = gymnasium.registry.get(name)
+    maker = spec and spec.entry_point
+    if isinstance(maker, str):
+        maker = registration.load_env_creator(maker)
+    modes = getattr(maker, "metadata", {}).get("render_modes", ())
+    return {"render_mode": "rgb_array"} if "rgb_array" in modes else {}

@@ -57,6 +57,10 @@ class AsyncEnv:
         """Steps and waits."""
         return self.step_async(action)()
 
+    def render(self) -> np.ndarray | None:
+        """A picture of the environment in the worker, None if it has none."""
+        return self._send("render")() if self.renders else None
+
     def get_state(self) -> dict[str, Any]:
         """The state of the environment in the worker."""
         return self._send("get_state")()
@@ -80,6 +84,8 @@ class ThreadEnv(AsyncEnv):
             raise
         self.obs_specs = self._env.obs_specs
         self.act_spec = self._env.act_spec
+        self.readings = getattr(self._env, "readings", None)
+        self.renders = hasattr(self._env, "render")
 
     def _send(self, method: str, *arguments: Any) -> Promise:
         return self._pool.submit(getattr(self._env, method), *arguments).result
@@ -116,8 +122,8 @@ class ProcessEnv(AsyncEnv):
         self._closer = weakref.finalize(self, _stop, self._pipe, self._process)
         try:
             self._pipe.send(sys.path)
-            built = self._send("construct", cloudpickle.dumps(constructor))
-            self.obs_specs, self.act_spec = built()
+            built = self._send("construct", cloudpickle.dumps(constructor))()
+            self.obs_specs, self.act_spec, self.readings, self.renders = built
             self._patience = patience
         except BaseException:
             self.close()

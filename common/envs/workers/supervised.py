@@ -76,6 +76,7 @@ class SupervisedEnv:
         self._start()
         self.obs_specs = self._process.obs_specs
         self.act_spec = self._process.act_spec
+        self.readings = self._process.readings
 
     def reset_async(self, seed: int | None = None) -> parallel.Promise:
         """Begins a reset; the function returned waits for the transition.
@@ -125,6 +126,10 @@ class SupervisedEnv:
     def step(self, action: np.ndarray) -> base.Transition:
         """Steps and waits."""
         return self.step_async(action)()
+
+    def render(self) -> np.ndarray | None:
+        """A picture of the environment, None if it has none or has failed."""
+        return None if self._process is None else self._process.render()
 
     def get_state(self) -> dict[str, Any]:
         """The state of the environment; after a failure the last one known."""

@@ -16,8 +16,8 @@ def main() -> None:
     """Receives the import path and the constructor, then serves calls until EOF.
 
     Received: (method name, arguments). Sent: (True, result), or (False, (exception,
-    its traceback as text, as `faults` tells it)). The first answer is obs_specs and
-    act_spec.
+    its traceback as text, as `faults` tells it)). The first answer is obs_specs,
+    act_spec, readings or None, and whether there is `render`.
     """
     # Ctrl-C and a SIGTERM to the whole group are the parent's to handle, which saves
     # first; a process without a parent ends by itself.
@@ -33,6 +33,7 @@ def main() -> None:
                     if method == "construct":
                         env = _construct(*arguments)
                         result = env.obs_specs, env.act_spec
+                        result += getattr(env, "readings", None), hasattr(env, "render")
                     else:
                         result = getattr(env, method)(*arguments)
                     answer = True, result

@@ -20,6 +20,7 @@ from common.envs.workers import parallel
 from dreamerv2.algorithm import world_model
 from dreamerv2.run import build
 from dreamerv2.run import tasks as tasks_lib
+from dreamerv2.run.evaluation import pictures
 
 _LOG = logging.getLogger(__name__)
 
@@ -106,7 +107,8 @@ class Evaluator:
         Returns:
           `eval_return_{k}`, `eval_length_{k}`, `eval_success_{k}` (for tasks that tell
           success) as means over episodes, the means of these over the trained tasks
-          without a number, and videos `eval_{key}_{k}` [T, H, W, C].
+          without a number, and videos `eval_{key}_{k}` [T, H, W, C]: of the images in
+          `log_keys_video`, and `log_image`, if an environment has that or renders.
 
         Raises:
           ValueError: If the tasks have different spaces.
@@ -195,10 +197,9 @@ class Evaluator:
         """Plays the episodes of one evaluation; `shown` are the keys of the videos."""
         config, envs = self._config, self._open()
         places = [Place(k, i) for k in envs for i in range(len(envs[k]))]
-        driver = driver_lib.Driver(
-            [envs[k][i] for k, i in places], self._seed_of(places), self._longest
-        )
-        record = _Record(places, shown)
+        rows = [envs[k][i] for k, i in places]
+        driver = driver_lib.Driver(rows, self._seed_of(places), self._longest)
+        record = _Record(places, shown, rows)
         driver.on_episode(record.add_episode)
         driver.on_step(record.add_step)
         if self._experience is not None:
@@ -268,10 +269,12 @@ class Evaluator:
 class _Record:
     """What happens in one evaluation, by task."""
 
-    def __init__(self, places: Sequence[Place], shown: Sequence[str]):
+    def __init__(
+        self, places: Sequence[Place], shown: Sequence[str], envs: Sequence[base.Env]
+    ):
         self.episodes: dict[int, list[dict[str, Any]]] = {k: [] for k, _ in places}
         self.frames: dict[int, dict[str, list]] = {k: {} for k, _ in places}
-        self._places, self._shown = places, shown
+        self._places, self._shown, self._envs = places, shown, envs
         self._over: set[int] = set()  # rows that have finished an episode
 
     def add_episode(self, episode: dict[str, Any], row: int) -> None:
@@ -279,13 +282,18 @@ class _Record:
         self.episodes[self._places[row].task].append(episode)
 
     def add_step(self, transition: Mapping[str, np.ndarray], row: int) -> None:
-        """Keeps the images of the first episode of each task."""
+        """Keeps the images of the first episode of each task, and its pictures."""
         k, index = self._places[row]
         if index or row in self._over:
             return
         for key in self._shown:
             if transition.get(key, np.zeros(0)).ndim == 3:
                 self.frames[k].setdefault(key, []).append(transition[key])
+        picture = pictures.of(self._envs[row]) if self._shown else None
+        if picture is not None:
+            frames = self.frames[k].setdefault(pictures.KEY, [])
+            if not frames or picture.shape == frames[0].shape:
+                frames.append(picture)
 
 
 def _summaries(episodes: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -294,6 +302,6 @@ def _summaries(episodes: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
         name: [episode[name] for episode in episodes] for name in ("return", "length")
     }
     success = [episode["log"].get("log_success") for episode in episodes]
-    if success[0] is not None:
-        result["success"] = [float(np.max(values)) for values in success]
+    if any(values is not None for values in success):  # who does not tell has failed
+        result["success"] = [0.0 if v is None else float(np.max(v)) for v in success]
     return result

@@ -255,7 +255,6 @@ def test_one_environment_cannot_be_several(tmp_path, agents):
 @pytest.mark.parametrize(
     "space",
     [
-        gymnasium.spaces.MultiDiscrete([2, 3]),
         gymnasium.spaces.Tuple([gymnasium.spaces.Discrete(2)]),
         gymnasium.spaces.Dict(a=gymnasium.spaces.Discrete(2)),
         gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float32),

@@ -15,6 +15,7 @@ import source
 
 import dreamerv2.api as dv2
 import gym_minigrid
+from common.envs import gym_spaces
 from dreamerv2.run import checkpoint
 from dreamerv2.trained import command, export, policy
 from dreamerv2.trained import snapshot as snapshot_lib
@@ -257,3 +258,15 @@ def test_the_command_is_a_word_of_dreamerv2(tmp_path):
     )
     assert done.returncode == 2
     assert "holds something that is no export" in done.stderr
+
+
+def test_choices_at_once_are_written_as_the_environment_takes_them():
+    for space in (
+        gymnasium.spaces.MultiDiscrete([2, 3], start=[0, -1]),
+        gymnasium.spaces.MultiBinary(3),
+    ):
+        spec, act = gym_spaces.action_part(space)
+        ours = np.eye(spec.size, dtype=np.float32)
+        written = policy.write(ours, spec).numpy()
+        assert written.dtype == space.dtype
+        np.testing.assert_array_equal(written, [act(row) for row in ours])

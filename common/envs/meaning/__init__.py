@@ -1,0 +1,1 @@
+"""What is meant by what an environment says: returns, observations, actions."""
