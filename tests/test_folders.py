@@ -1,6 +1,7 @@
 """Where tests stand: those that need TensorFlow are in folders that say so."""
 
 import ast
+import collections
 import functools
 import pathlib
 import re
@@ -61,3 +62,10 @@ def test_no_test_is_skipped_because_a_module_of_ours_is_missing():
     skipping = re.compile(r"importorskip\(\s*.(common|dreamerv2|gym_minigrid)\b")
     guilty = [path for path in FILES if skipping.search(path.read_text())]
     assert not guilty, "import the module, or skip for the package that it needs"
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """Folders of tests are no packages: pytest would refuse to collect the second."""
+    names = collections.Counter(path.name for path in FILES)
+    twice = [name for name, count in names.items() if count > 1]
+    assert not [name for name in twice if name.startswith("test_")]
