@@ -70,7 +70,7 @@ def _wrappers(state: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     """What the wrappers of the training environments kept, by task."""
     found = {
         int(task): statistics.only(driver["envs"][0]["env"])
-        for task, driver in state["drivers"].items()
+        for task, driver in state.get("drivers", {}).items()  # none in one that ships
     }
     return {task: kept for task, kept in found.items() if kept}
 
