@@ -2,14 +2,14 @@
 
     python3 common/plot.py --indir ~/logdir --outdir ~/plots --yaxis eval_return
 
-Writes YAXIS.png and, with the same numbers, YAXIS.json: `runs` are the curves of all
-seeds (`task`, `method`, `seed`, `xs`, `ys`, like the score files of the DreamerV2
-authors), `bands` what became of them (`task`, `method`, `seeds`, `xs`, `mid`, `low`,
-`high`), `statistics` the same over several tasks, `references` scores drawn as lines.
+Writes YAXIS.png (`--format`: pdf, svg) and, with the same numbers, YAXIS.json: `runs`
+are the curves of all seeds (`task`, `method`, `seed`, `xs`, `ys`, like the score files
+of the DreamerV2 authors), `bands` what became of them (`task`, `method`, `seeds`,
+`xs`, `mid`, `low`, `high`), `statistics` the same over several tasks, `references`
+scores drawn as lines.
 """
 
 import argparse
-import itertools
 import json
 import logging
 import os
@@ -22,7 +22,7 @@ if __name__ == "__main__":
     # Run as a script, Python looks for modules in common/ instead of the root.
     sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent)
 
-from common.curves import bands, drawing, logs, panels, scores
+from common.curves import bands, drawing, logs, panels, paper, scores
 
 _LOG = logging.getLogger("plot")
 
@@ -70,8 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     group.add_argument("--size", **limits, help="width and height of a panel, inches")
     group.add_argument("--xlim", **limits, help="limits of x")
     group.add_argument("--ylim", **limits, help="limits of y")
-    text = "what to call a method, task or metric: pairs, or NAME=LABEL"
-    group.add_argument("--labels", **some, help=text)
+    paper.add_flags(group)
     text = f"{', '.join(drawing.PALETTES)}, or colours"
     group.add_argument("--palette", nargs="+", default=["okabe"], help=text)
     return parser
@@ -96,7 +95,7 @@ def _check(
         size=args.size,
         xlim=args.xlim,
         ylim=args.ylim,
-        labels=_labels(args.labels),
+        labels=paper.labels(args.labels),
         palette=args.palette,
     )
     return look, bands.parse_rule(args.agg), panels.match_baselines(args.baselines)
@@ -126,22 +125,14 @@ def _run(
     over = [panels.over_tasks(name, figure, args.bins) for name in args.stats]
     figure += [panel for panel in over if panel]
     path = pathlib.Path(args.outdir).expanduser() / f"{args.yaxis}.png"
-    drawing.save(drawing.draw(figure, args.xaxis, args.yaxis, rule, look), path)
+    drawn = drawing.draw(figure, args.xaxis, args.yaxis, rule, look)
+    written = drawing.save(drawn, path, args.format)
     asked = {"xaxis": args.xaxis, "yaxis": args.yaxis, "bins": args.bins}
     content = {**asked, **rule._asdict(), **panels.to_json(figure)}
     path.with_suffix(".json").write_text(json.dumps(content) + "\n")
-    print(f"Panels: {len(figure)}, runs: {len(runs)}, written: {path} and .json")
+    names = ", ".join(map(str, written))
+    print(f"Panels: {len(figure)}, runs: {len(runs)}, written: {names} and .json")
     return 0
-
-
-def _labels(words: Sequence[str]) -> dict[str, str]:
-    if not all("=" in word for word in words):
-        words = [f"{a}={b}" for a, b in itertools.zip_longest(words[::2], words[1::2])]
-        if words and words[-1].endswith("=None"):
-            raise ValueError(
-                "--labels takes pairs of a name and a label, or NAME=LABEL."
-            )
-    return dict(word.rsplit("=", 1) for word in words)
 
 
 def _report_nothing(runs: Sequence[logs.Run], xaxis: str, yaxis: str) -> None:

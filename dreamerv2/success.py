@@ -27,16 +27,27 @@ MARKERS = "os^Dv"  # of the tasks
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Draws the runs below some folders; returns the exit status."""
-    from common.curves import logs
+    from common.curves import logs, paper
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--indir", nargs="+", required=True, help="folders with runs")
-    parser.add_argument("--out", required=True, help="the picture to write")
+    parser.add_argument(
+        "--out", required=True, help="the picture to write; .png, .pdf, .svg"
+    )
     parser.add_argument("--names", nargs="*", default=[], help="of the tasks, in order")
     text = "an axes for each run instead of each method"
     parser.add_argument("--each", action="store_true", help=text)
+    paper.add_flags(parser)
     args = parser.parse_args(argv)
     runs = logs.load_runs(args.indir)
+    try:
+        labels = paper.labels(args.labels)
+        paper.check_methods(labels, [run.method for run in runs])
+    except ValueError as error:
+        parser.error(str(error))
+    named = [labels.get(run.method, run.method) for run in runs]
+    pairs = zip(runs, named, strict=True)
+    runs = [dataclasses.replace(run, method=name) for run, name in pairs]
     if args.each:
         names = [f"{run.method}, seed {run.seed}" for run in runs]
         pairs = zip(runs, names, strict=True)
@@ -46,8 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if figure is None:
         print(f"Nothing to draw: no run has {' or '.join(METRICS)}_0.", file=sys.stderr)
         return 1
-    _save(figure, path)
-    print(f"Drew {len(runs)} runs: {path}")
+    written = _save(figure, path, args.format)
+    print(f"Drew {len(runs)} runs: {', '.join(map(str, written))}")
     return 0
 
 
@@ -144,10 +155,12 @@ def draw(
     return figure
 
 
-def _save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
+def _save(
+    figure: matplotlib.figure.Figure, path: pathlib.Path, formats: Sequence[str] = ()
+) -> list[pathlib.Path]:
     from common.curves import drawing
 
-    drawing.save(figure, path)
+    return drawing.save(figure, path, formats)
 
 
 def _draw_method(

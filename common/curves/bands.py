@@ -123,6 +123,13 @@ def aggregate(
     return Band(xs, mid, *_ends(values, mid, rule))
 
 
+def running_mean(values: np.ndarray, width: int) -> np.ndarray:
+    """The mean of the `width` values up to each one; of fewer at the beginning."""
+    total = np.cumsum(values)
+    count = np.minimum(np.arange(1, len(values) + 1), width)
+    return (total - np.concatenate([np.zeros(width), total])[: len(values)]) / count
+
+
 def _ends(
     values: np.ndarray, mid: np.ndarray, rule: Rule
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +137,7 @@ def _ends(
     if name == "none" or len(values) == 1:
         return mid, mid
     if name == "std":
-        spread = float(number or 1) * np.nanstd(values, axis=0)
+        spread = float(number or 1) * intervals.sample_deviation(values)
         return mid - spread, mid + spread
     if name == "ci":
         return intervals.nan_bootstrap(

@@ -16,9 +16,8 @@ import matplotlib.figure
 import matplotlib.lines
 import matplotlib.patches
 import matplotlib.ticker
-import numpy as np
 
-from common.curves import bands, logs, scores
+from common.curves import bands, logs, paper, scores
 from common.curves import panels as panels_lib
 
 # Okabe and Ito's colours, told apart by colour-blind readers; yellow comes late.
@@ -45,6 +44,8 @@ STYLE = {
     "xtick.color": "#555555",
     "ytick.color": "#555555",
     "legend.frameon": False,
+    "pdf.fonttype": 42,  # TrueType: publishers refuse the default, Type 3
+    "svg.hashsalt": "dreamerv2",  # the same figure is the same file
 }
 INK = "#555555"  # of reference scores and of the intervals of training
 LABELS = {
@@ -57,7 +58,7 @@ LABELS = {
 }
 CENTER_WORDS = {"iqm": "interquartile mean"}
 BAND_WORDS = {
-    **{"std": "standard deviation", "iqr": "middle half of the seeds"},
+    **{"std": "sample standard deviation", "iqr": "middle half of the seeds"},
     **{"minmax": "lowest to highest seed", "ci": "95 % interval"},
 }
 
@@ -224,17 +225,10 @@ def _draw_panel(
             )
         elif len(panel.seeds[method]) == 1 and len(xs) > 60 and above:
             axes.plot(xs, mid, ".", markersize=2.5, alpha=0.35, color=color)
-            mid = running_mean(mid, len(xs) // 20)
+            mid = bands.running_mean(mid, len(xs) // 20)
         marker = "o" if len(xs) < 25 else ""
         style = {"marker": marker, "markersize": 3, "linewidth": 1.6, "ls": dashes}
         axes.plot(xs, mid, **style, color=color, zorder=2.1 + above)
-
-
-def running_mean(values: np.ndarray, width: int) -> np.ndarray:
-    """The mean of the `width` values up to each one; of fewer at the beginning."""
-    total = np.cumsum(values)
-    count = np.minimum(np.arange(1, len(values) + 1), width)
-    return (total - np.concatenate([np.zeros(width), total])[: len(values)]) / count
 
 
 def _trim(axes: matplotlib.axes.Axes, look: Look, success: bool) -> None:
@@ -321,13 +315,36 @@ def _legend(
         figure.legend(handles=handles, loc="outside lower center", ncols=len(widths))
 
 
-def save(figure: matplotlib.figure.Figure, path: pathlib.Path) -> None:
-    """Writes a PNG, all or nothing; its folder is made."""
+def save(
+    figure: matplotlib.figure.Figure, path: pathlib.Path, formats: Sequence[str] = ()
+) -> list[pathlib.Path]:
+    """Writes a picture, each file all or nothing; its folder is made.
+
+    Args:
+      figure: what is drawn.
+      path: where to; its ending says the format, which is PNG if it says none.
+      formats: of `paper.FORMATS`; the path gets the ending of each.
+
+    Returns:
+      The files.
+    """
+    ending = path.suffix.removeprefix(".").lower()
+    base = path.stem if ending in paper.FORMATS else path.name
+    found = {path.with_name(f"{base}.{each}"): each for each in formats}
+    found = found or {path: ending if ending in paper.FORMATS else "png"}
     path.parent.mkdir(parents=True, exist_ok=True)
+    for place, kind in found.items():
+        _write(figure, place, kind)
+    return list(found)
+
+
+def _write(figure: matplotlib.figure.Figure, path: pathlib.Path, kind: str) -> None:
+    """Writes one file without its date, so that the same figure is the same file."""
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with matplotlib.rc_context(STYLE):
-            figure.savefig(partial, dpi=160, format="png")
+            figure.savefig(partial, dpi=160, format=kind, metadata=undated.get(kind))
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ Statistic = Callable[[np.ndarray], np.ndarray | float]
 
 
 class MeanStd(NamedTuple):
-    """Mean and standard deviation."""
+    """Mean and sample standard deviation."""
 
     mean: float
     std: float
@@ -35,8 +35,23 @@ class Interval(NamedTuple):
 
 
 def mean_std(values: Sequence[float]) -> MeanStd:
-    """Mean and population standard deviation (ddof 0) across seeds."""
-    return MeanStd(float(np.mean(values)), float(np.std(values)))
+    """Mean and sample standard deviation over seeds; nan of a single one."""
+    std = sample_deviation(values) if len(values) > 1 else np.nan
+    return MeanStd(float(np.mean(values)), float(std))
+
+
+def sample_deviation(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Standard deviation along the first axis with n - 1: [n, ...] -> [...].
+
+    It is what every ± and every band means. nan are left out; a single value has 0,
+    none at all nan.
+    """
+    values = np.asarray(values, np.float64)
+    count = np.isfinite(values).sum(axis=0)
+    total = np.where(np.isfinite(values), values, 0.0).sum(axis=0)
+    mean = total / np.where(count, count, np.nan)
+    squares = np.nansum((values - mean) ** 2, axis=0)
+    return np.sqrt(squares / np.where(count, np.maximum(count - 1, 1), np.nan))
 
 
 def interquartile_mean(values: np.ndarray) -> float:

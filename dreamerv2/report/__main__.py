@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from common.curves import paper
 from dreamerv2 import cli
 from dreamerv2.report import writer
 
@@ -29,8 +30,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--outdir", required=True, help=text)
     text = "count negative values as 0, as the paper's tables do"
     parser.add_argument("--clip_negative", action="store_true", help=text)
+    text = f"write the tables to {writer.TABLES} as well, for LaTeX with booktabs"
+    parser.add_argument("--latex", action="store_true", help=text)
+    paper.add_flags(parser)
     args = parser.parse_args(argv)
-    path = writer.write(args.indir, args.outdir, clip_negative=args.clip_negative)
+    path = writer.write(
+        args.indir,
+        args.outdir,
+        clip_negative=args.clip_negative,
+        formats=args.format or ("png",),
+        labels=paper.labels(args.labels),
+        latex=args.latex,
+    )
     print(f"Written: {path}")
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import pathlib
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from common.curves import paper
 from dreamerv2.report import model as model_lib
 from dreamerv2.report import results, tables
 from dreamerv2.report import runs as runs_lib
-from dreamerv2.report import text as text_lib
+from dreamerv2.report.pages import latex as latex_lib
+from dreamerv2.report.pages import text as text_lib
 
 PAGE = "report.md"
+TABLES = "report.tex"
 _LOG = logging.getLogger(__name__)
 
 
@@ -23,6 +27,9 @@ def write(
     outdir: str | os.PathLike,
     *,
     clip_negative: bool = False,
+    formats: Sequence[str] = ("png",),
+    labels: Mapping[str, str] | None = None,
+    latex: bool = False,
 ) -> pathlib.Path:
     """Writes the report of all runs below some folders.
 
@@ -30,24 +37,31 @@ def write(
       indirs: Folders with runs, at any depth.
       outdir: Where to write report.md, report.json, the CSV files and the pictures.
       clip_negative: Count negative values as 0, as the paper's tables do.
+      formats: Of the pictures, of `paper.FORMATS`; the page shows PNG, or the first.
+      labels: Method -> what to call it.
+      latex: Write the tables to report.tex as well.
 
     Returns:
       The path of report.md.
 
     Raises:
-      ValueError: There is no run, or the folder cannot be written.
+      ValueError: There is no run, a label is of no method or of two, or the folder
+        cannot be written.
     """
     records, left_out = runs_lib.load(indirs)
+    records = _named(records, labels or {})
     benchmarks = results.evaluate(records, clip_negative)
     folder = pathlib.Path(outdir).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         content = tables.to_json(benchmarks, left_out, clip_negative)
         tables.write(content, folder)
-        figures = _draw(benchmarks, folder)
+        figures = _draw(benchmarks, folder, formats)
         text = text_lib.render(benchmarks, left_out, figures, clip_negative)
         path = folder / PAGE
         path.write_text(text)
+        if latex:
+            (folder / TABLES).write_text(latex_lib.render(text))
     except OSError as error:
         raise ValueError(
             f"The report cannot be written to {folder}: {error.strerror or error}. "
@@ -56,8 +70,21 @@ def write(
     return path
 
 
+def _named(
+    records: Sequence[runs_lib.Record], labels: Mapping[str, str]
+) -> list[runs_lib.Record]:
+    """The runs, of methods that are called by their labels."""
+    paper.check_methods(labels, [record.method for record in records])
+    return [
+        dataclasses.replace(record, method=labels.get(record.method, record.method))
+        for record in records
+    ]
+
+
 def _draw(
-    benchmarks: Sequence[results.Benchmark], folder: pathlib.Path
+    benchmarks: Sequence[results.Benchmark],
+    folder: pathlib.Path,
+    formats: Sequence[str],
 ) -> dict[int, list[tuple[str, str]]]:
     """Draws all pictures; none, with a warning, where Matplotlib is missing.
 
@@ -76,8 +103,9 @@ def _draw(
         for name, figure, caption in pictures:
             if figure is not None:
                 path = folder / f"{name}_{number}.png"
-                drawing.save(figure, path)
-                found.setdefault(number, []).append((path.name, caption))
+                written = drawing.save(figure, path, formats)
+                shown = path if path in written else written[0]
+                found.setdefault(number, []).append((shown.name, caption))
     return found
 
 
@@ -106,8 +134,8 @@ def _continual_pictures(
         (
             "curves",
             figures.evaluation_curves([benchmark], results.SIGNALS[signal]),
-            f"Evaluation {signal} of each task, mean and standard deviation over "
-            "seeds. Grey: the task is being trained.",
+            f"Evaluation {signal} of each task, mean and sample standard deviation "
+            "over seeds. Grey: the task is being trained.",
         ),
         (
             "matrix",
@@ -144,8 +172,8 @@ def _model_pictures(
                 benchmarks, f"{model_lib.METRIC}_{loss}", f"{loss} loss (nats)"
             ),
             f"World model, {loss}: its loss on random episodes of each task that were "
-            "set aside before training, in nats a step, mean and standard deviation "
-            "over seeds. It rises where the model forgets.",
+            "set aside before training, in nats a step, mean and sample "
+            "standard deviation over seeds. It rises where the model forgets.",
         )
         for loss in model_lib.losses(benchmarks)
     ]

@@ -8,8 +8,19 @@ import pytest
 from common.curves import intervals
 
 
-def test_mean_and_population_deviation():
-    assert intervals.mean_std([1.0, 2.0, 6.0]) == pytest.approx((3.0, np.sqrt(14 / 3)))
+def test_the_deviation_is_that_of_a_sample_and_a_single_run_has_none():
+    assert intervals.mean_std([1.0, 2.0, 6.0]) == pytest.approx((3.0, np.sqrt(14 / 2)))
+    mean, std = intervals.mean_std([5.0])
+    assert mean == 5.0 and np.isnan(std)
+
+
+def test_the_deviation_of_curves_is_that_of_the_seeds_that_are_there():
+    values = np.random.default_rng(0).normal(size=(4, 3))
+    values[0, 1] = values[1:, 2] = np.nan
+    found = intervals.sample_deviation(values)
+    expected = np.std(values[:, 0], ddof=1), np.std(values[1:, 1], ddof=1), 0.0
+    np.testing.assert_allclose(found, expected)
+    assert np.isnan(intervals.sample_deviation(np.full((2, 1), np.nan))).all()
 
 
 def test_the_interquartile_mean_leaves_out_both_outer_quarters():

@@ -44,7 +44,9 @@ def show(tmp_path, monkeypatch):
 
     def call(*words, metric="eval_return"):
         figures = []
-        monkeypatch.setattr(drawing, "save", lambda figure, _: figures.append(figure))
+        monkeypatch.setattr(
+            drawing, "save", lambda figure, *_: figures.append(figure) or []
+        )
         words = [*map(str, words), "--outdir", str(tmp_path), "--yaxis", metric]
         assert plot.main(words) == 0
         return figures[0], json.loads((tmp_path / f"{metric}.json").read_text())
@@ -158,7 +160,7 @@ def test_ticks_are_short():
 def test_the_running_mean_equals_its_twin():
     values = np.random.default_rng(0).normal(size=50)
     twin = [values[max(0, i - 6) : i + 1].mean() for i in range(50)]
-    np.testing.assert_allclose(drawing.running_mean(values, 7), twin)
+    np.testing.assert_allclose(bands.running_mean(values, 7), twin)
 
 
 # Published curves, statistics, JSON.

@@ -12,7 +12,7 @@ from common.envs.suites import minigrid, minihack
 from dreamerv2 import report
 from dreamerv2.report import __main__ as command
 from dreamerv2.report import published, tables, writer
-from dreamerv2.report import text as text_lib
+from dreamerv2.report.pages import text as text_lib
 
 A, B = fake_runs.TASKS
 
@@ -56,7 +56,7 @@ def test_the_report_has_its_tables_notes_and_pictures(full):
     text, content = write(full)
     assert "7 runs" not in text and "6 runs, 5 finished." in text
     fifo, *_ = rows(text, "fifo")
-    assert fifo[1:5] == ["2", "0.50 ± 0.10", "0.00 ± 0.00", "0.33 ± 0.13"]
+    assert fifo[1:5] == ["2", "0.50 ± 0.14", "0.00 ± 0.00", "0.33 ± 0.19"]
     reservoir, *_ = rows(text, "reservoir")
     assert reservoir[1:5] == ["1 of 2", "0.50", "0.00", "0.33"]  # one seed: no ±
     assert "different numbers of seeds: fifo 2, reservoir 1" in text

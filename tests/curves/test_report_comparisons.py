@@ -7,8 +7,9 @@ import fake_runs
 import pytest
 
 from dreamerv2 import report
-from dreamerv2.report import figures, improvement, model, results, text, writer
+from dreamerv2.report import figures, improvement, model, results, writer
 from dreamerv2.report import runs as runs_lib
+from dreamerv2.report.pages import text
 
 
 def evaluate(folder):
@@ -133,7 +134,7 @@ def test_losses_at_the_end_and_their_rise_by_hand(tmp_path):
     assert found["kl"].end == pytest.approx(found["image"].end / 10)
     page = text.render([benchmark], {}, {}, False)
     (row,) = rows(page[page.index("### World model") :], "a")
-    assert row[1:4] == ["2", "128.5 ± 0.50", "3.00 ± 0.00"]
+    assert row[1:4] == ["2", "128.5 ± 0.71", "3.00 ± 0.00"]
 
 
 def test_runs_that_tell_no_losses_are_reported_as_before(tmp_path):

@@ -188,12 +188,12 @@ def test_negative_values_count_as_zero_if_asked(tmp_path):
     assert table["performance"].mean == pytest.approx(0.25)
 
 
-def test_seeds_are_averaged_with_the_deviation_of_the_population(tmp_path):
+def test_seeds_are_averaged_with_the_deviation_of_a_sample(tmp_path):
     for seed, value in enumerate([0.1, 0.4, 0.7]):
         fake_runs.write(tmp_path, f"a_s{seed}", seed, value=lambda *_, v=value: v)
     (benchmark,) = evaluate(tmp_path)
     found = benchmark.methods["a"].table["success"]["performance"]
-    assert (found.mean, found.std) == pytest.approx((0.4, np.std([0.1, 0.4, 0.7])))
+    assert (found.mean, found.std) == pytest.approx((0.4, 0.3))
     assert found.runs == pytest.approx((0.1, 0.4, 0.7))
     assert found.iqm == pytest.approx(0.4)
     assert found.low < 0.4 < found.high

@@ -1,4 +1,4 @@
-"""A report for people: Markdown that GitHub shows, from the groups of runs."""
+"""The report for people: Markdown that GitHub shows, from the groups of runs."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +12,7 @@ from dreamerv2.report import results
 from dreamerv2.report import runs as runs_lib
 from dreamerv2.report import tables as tables_lib
 
+DEVIATION = "sample standard deviation (n - 1)"
 _ARROWS = {"higher": "↑", "lower": "↓"}
 
 
@@ -91,7 +92,7 @@ def _benchmark(benchmark: results.Benchmark, clip: bool) -> list[str]:
     published, comparable = published_lib.find(benchmark.tasks, benchmark.ends)
     for signal in benchmark.signals:
         parts.append(f"### {signal.capitalize()}")
-        parts.append("Mean ± standard deviation over seeds:")
+        parts.append(f"Mean ± {DEVIATION} over seeds:")
         shown = published if comparable and signal == "return" else None
         measures = _measures(benchmark, signal, shown)
         rows = _mean_rows(benchmark, signal, names, measures)
@@ -149,7 +150,12 @@ def _mean(values: results.Aggregate | None, runs: int) -> str:
         return "–"
     if runs == 1 or not math.isfinite(values.mean):
         return number(values.mean)
-    return f"{number(values.mean)} ± {number(values.std)}"
+    return _spread(values.mean, values.std)
+
+
+def _spread(mean: float, std: float) -> str:
+    """The one form of mean and deviation."""
+    return f"{number(mean)} ± {number(std)}"
 
 
 def _interval_rows(
@@ -225,9 +231,9 @@ def _model(benchmark: results.Benchmark, names: Mapping[str, str]) -> list[str]:
     columns = [f"{loss}{what} ↓" for loss in losses for what in ("", " risen by")]
     return [
         "### World model",
-        "Losses on set-aside episodes, in nats a step, mean over tasks ± standard "
-        "deviation over seeds: at the end of the run, and by how much they have risen "
-        "since the end of each task's own training.",
+        "Losses on set-aside episodes, in nats a step, mean over tasks ± "
+        f"{DEVIATION} over seeds: at the end of the run, and by how much they have "
+        "risen since the end of each task's own training.",
         table(["method", "seeds", *columns], rows),
     ]
 
@@ -239,8 +245,7 @@ def _nats(reading: model_lib.Reading | None) -> list[str]:
     cells = []
     for values in (reading.end, reading.rise):
         mean, std = intervals.mean_std(values.mean(axis=1))
-        spread = f" ± {number(std)}" if len(values) > 1 else ""
-        cells.append(number(mean) + spread)
+        cells.append(_spread(mean, std) if len(values) > 1 else number(mean))
     return cells
 
 
