@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import pathlib
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -18,7 +19,22 @@ from common.records import video as video_lib
 _LOG = logging.getLogger(__name__)
 
 _FRAME = 16  # bytes of the length and the checksums around an event
+_GROUPS = {  # of TensorBoard's tags: the first that fits the beginning of a name
+    "eval": r"eval_|cl_",
+    "replay": r"er_|drawn_|loaded_|total_|skipped_|corrupt_|unwritten_|replay_",
+    "time": r"time_|fps$|updates$|env_restarts$",
+    "train": "",
+}
 WANDB_MODES = ("auto", "online", "offline", "disabled")
+
+
+def tag(name: str) -> str:
+    """What TensorBoard calls a metric: `eval_return_0` is `eval/return_0`.
+
+    A group's own word is not said twice; all that is in no other group is `train/`.
+    """
+    group = next(group for group, start in _GROUPS.items() if re.match(start, name))
+    return f"{group}/{name.removeprefix(group + '_')}"
 
 
 class TensorBoardOutput:
@@ -54,12 +70,12 @@ class TensorBoardOutput:
         """
         summary = self._tf.compat.v1.Summary()
         for name, value in record.scalars.items():
-            summary.value.add(tag=name, simple_value=float(value))
+            summary.value.add(tag=tag(name), simple_value=float(value))
         for name, image in record.images.items():
-            self._picture(summary, name, image, encode_png(image))
+            self._picture(summary, tag(name), image, encode_png(image))
         for name, video in record.videos.items():
             self._picture(
-                summary, name, video[0], video_lib.encode_gif(video, self._fps)
+                summary, tag(name), video[0], video_lib.encode_gif(video, self._fps)
             )
         if self._events is None:
             self._events = self._begin()

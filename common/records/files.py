@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 METRICS = "metrics.jsonl"
 CONFIG = "config.yaml"
@@ -76,10 +77,8 @@ def write_tasks(folder: pathlib.Path, tasks: Tasks) -> None:
 
 def read_saved(folder: pathlib.Path) -> bool | None:
     """Returns whether the run has ever saved a snapshot; None if that is unknown."""
-    try:
-        return bool(json.loads((folder / RUN).read_text())["saved"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    saved = read_run(folder).get("saved")
+    return None if saved is None else bool(saved)
 
 
 def write_saved(folder: pathlib.Path, saved: bool) -> None:
@@ -88,7 +87,25 @@ def write_saved(folder: pathlib.Path, saved: bool) -> None:
     Raises:
       OSError: If the folder cannot be written.
     """
-    _write(folder / RUN, {"saved": saved})
+    write_run(folder, {"saved": saved})
+
+
+def read_run(folder: pathlib.Path) -> dict[str, Any]:
+    """Returns what `run.json` says; nothing where it is missing or damaged."""
+    try:
+        noted = json.loads((folder / RUN).read_text())
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def write_run(folder: pathlib.Path, about: Mapping[str, Any]) -> None:
+    """Notes something in `run.json`, beside what it says already.
+
+    Raises:
+      OSError: If the folder cannot be written.
+    """
+    _write(folder / RUN, {**read_run(folder), **about})
 
 
 def _write(path: pathlib.Path, content: object) -> None:

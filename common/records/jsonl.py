@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+WALL = "time_wall"  # seconds since the run began, in each line
 _TAIL = 8192  # bytes, more than a line has
 
 

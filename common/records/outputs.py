@@ -146,12 +146,19 @@ class JSONLOutput:
 
     A line is written as a whole and at once. When the disk is full or gone, lines wait
     in memory (the newest `_WAITING`) and are tried again with the next record.
+
+    Each line may tell the seconds since the run began, `time_wall`. They never fall,
+    whatever the machine's clock does, and count the time between two programs too.
     """
 
     _WAITING = 10_000
 
-    def __init__(self, path: str | os.PathLike) -> None:
+    def __init__(self, path: str | os.PathLike, since: float | None = None) -> None:
         """Opens the file to append; a line cut off by a crash is removed.
+
+        Args:
+          path: the file.
+          since: when the run began, in seconds since 1970; None leaves out `time_wall`.
 
         Raises:
           OSError: the file cannot be created or read.
@@ -161,6 +168,10 @@ class JSONLOutput:
         self._mend()
         self._lines = appending.Appender(self._path, self._WAITING)
         self._lines.open()
+        self._begun = None  # of `time_wall`, on a clock that nobody sets
+        if since is not None:
+            passed = max(time.time() - since, self._last_wall())
+            self._begun = time.perf_counter() - passed
 
     @property
     def lost(self) -> int:
@@ -174,7 +185,10 @@ class JSONLOutput:
           OSError: nothing could be written; the line waits for the next call.
         """
         if record.scalars:
-            self._lines.append(jsonl.encode(record.step, record.scalars))
+            wall = {}
+            if self._begun is not None:
+                wall = {jsonl.WALL: time.perf_counter() - self._begun}
+            self._lines.append(jsonl.encode(record.step, {**record.scalars, **wall}))
         else:
             self._lines.flush()
 
@@ -190,6 +204,11 @@ class JSONLOutput:
         """Returns the largest step in the file, -1 if it has no lines."""
         steps = map(jsonl.step_of, jsonl.read(self._path))
         return max((int(step) for step in steps if step < math.inf), default=-1)
+
+    def _last_wall(self) -> float:
+        """The largest `time_wall` in the file, 0 if there is none."""
+        values = [(record or {}).get(jsonl.WALL) for record in jsonl.read(self._path)]
+        return max((v for v in values if isinstance(v, int | float)), default=0.0)
 
     def rewind(self, step: int) -> int:
         """Removes the lines of later steps, for a run that goes on from `step`.

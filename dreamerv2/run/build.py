@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from common.envs import base
 from common.envs.meaning import readings
 from common.envs.workers import parallel
 from common.nets import embeddings
-from common.records import dashboards, files, logger, outputs
+from common.records import dashboards, files, logger, origin, outputs
 from common.replay import archive, footprint, strategies
 from common.replay.strategies import retention, sampling
 from dreamerv2.algorithm import agent as agent_lib
@@ -256,7 +257,8 @@ def make_outputs(
       ConfigError: If `config.outputs` names a class that is not there.
     """
     own = [plugins.choose("outputs", name, {}) for name in config.outputs]
-    lines = outputs.JSONLOutput(folder / files.METRICS)
+    began = origin.started(folder) or time.time()
+    lines = outputs.JSONLOutput(folder / files.METRICS, began)
     wandb = config.wandb
     return [
         outputs.TerminalOutput(total, task_names),

@@ -14,7 +14,7 @@ from typing import Any
 from common import config as config_lib
 from common.compute import devices
 from common.config import plugins
-from common.records import files, timing
+from common.records import files, origin, timing
 from common.records import logger as logger_lib
 from dreamerv2 import settings
 from dreamerv2.algorithm import agent as agent_lib
@@ -94,17 +94,18 @@ def train(
                 run.restore(latest, snapshots, folder)
             rundir.begin(config, noted, is_saved=latest is not None)
             snapshots.move_aside()
-            total = schedule.total * config.action_repeat
-            outputs = build.make_outputs(folder, config, total, noted.names)
-            run.begin(folder, outputs)
-            if latest:
-                _tell_where(run, schedule, noted.names)
-            finished = _train(run, schedule, snapshots, stop)
-            if finished:
-                frame = run.step * config.action_repeat
-                summary.conclude(
-                    folder, noted.names, schedule, config, frame, run.write
-                )
+            with origin.noted(folder, is_new=latest is None, device=device):
+                total = schedule.total * config.action_repeat
+                outputs = build.make_outputs(folder, config, total, noted.names)
+                run.begin(folder, outputs)
+                if latest:
+                    _tell_where(run, schedule, noted.names)
+                finished = _train(run, schedule, snapshots, stop)
+                if finished:
+                    frame = run.step * config.action_repeat
+                    summary.conclude(
+                        folder, noted.names, schedule, config, frame, run.write
+                    )
         if config.del_exp_replay and not stop:
             rundir.delete_replays(folder)
         return finished

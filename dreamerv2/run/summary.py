@@ -216,7 +216,7 @@ def _is_logged(folder: pathlib.Path, frame: int, metrics: Mapping[str, float]) -
     return not metrics or any(
         jsonl.step_of(record) == frame
         and "cl_performance" in record
-        and record.keys() <= {"step", *metrics}
+        and record.keys() <= {"step", jsonl.WALL, *metrics}
         for record in records
     )
 

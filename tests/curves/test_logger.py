@@ -174,7 +174,7 @@ def test_an_own_output_of_the_configuration_has_all_records_of_a_run(tmp_path, a
     seen = [call[1:] for call in calls if call[0] == "record" and call[2]]
     assert [step for step, _ in seen] == [step for step, _ in written]
     assert [set(scalars) for _, scalars in seen] == [
-        set(line) - {"step"} for _, line in written
+        set(line) - {"step", "time_wall"} for _, line in written
     ]
 
 
@@ -501,6 +501,25 @@ def test_a_png_holds_the_image():
     assert np.array_equal(np.asarray(png), image)
 
 
+def test_tensorboard_groups_metrics_and_calls_no_two_the_same():
+    """`metrics.jsonl` keeps the flat names."""
+    for name, expected in {
+        "return": "train/return",
+        "model_loss": "train/model_loss",
+        "eval_return_0": "eval/return_0",
+        "eval_model_image_1": "eval/model_image_1",
+        "cl_forgetting": "eval/cl_forgetting",
+        "er_task_0": "replay/er_task_0",
+        "replay_ratio": "replay/ratio",
+        "drawn_bin_3": "replay/drawn_bin_3",
+        "time_update": "time/update",
+        "fps": "time/fps",
+    }.items():
+        assert dashboards.tag(name) == expected
+    names = ["eval_x", "x", "time_x", "replay_x", "total_steps", "eval_total_steps"]
+    assert len({dashboards.tag(name) for name in names}) == len(names)
+
+
 @pytest.mark.tf
 def test_tensorboard_files_hold_scalars_images_and_videos(tmp_path):
     from tensorboard.backend.event_processing import event_accumulator
@@ -511,14 +530,17 @@ def test_tensorboard_files_hold_scalars_images_and_videos(tmp_path):
     output.write(logger.make_record(2**40, {"v": video, "i": video[0], "loss": 2}))
     output.close()
     events = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
-    assert [(e.step, e.value) for e in events.Scalars("loss")] == [
+    assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [
         (10, 0.5),
         (2**40, 2),
     ]
-    assert np.isnan(events.Scalars("bad")[0].value)
-    assert events.Images("v")[0].encoded_image_string.startswith(b"GIF89a")
-    assert events.Images("i")[0].encoded_image_string.startswith(b"\x89PNG")
-    assert (events.Images("v")[0].width, events.Images("v")[0].height) == (6, 8)
+    assert np.isnan(events.Scalars("train/bad")[0].value)
+    assert events.Images("train/v")[0].encoded_image_string.startswith(b"GIF89a")
+    assert events.Images("train/i")[0].encoded_image_string.startswith(b"\x89PNG")
+    assert (events.Images("train/v")[0].width, events.Images("train/v")[0].height) == (
+        6,
+        8,
+    )
 
 
 @pytest.mark.tf
@@ -564,9 +586,9 @@ def test_rewound_tensorboard_files_hold_each_step_once(tmp_path):
         path.write_bytes(path.read_bytes() + b"cut off")
     dashboards.TensorBoardOutput(tmp_path).rewind(3)
     again = event_accumulator.EventAccumulator(str(tmp_path)).Reload()
-    assert sorted(e.step for e in again.Scalars("loss")) == [1, 2, 3]
+    assert sorted(e.step for e in again.Scalars("train/loss")) == [1, 2, 3]
     # Files of the same second may be read in either order.
-    assert sorted(e.step for e in events.Scalars("loss")) == list(range(1, 11))
+    assert sorted(e.step for e in events.Scalars("train/loss")) == list(range(1, 11))
 
 
 def test_wandb_is_left_alone_when_disabled_and_refuses_unknown_modes(
