@@ -31,7 +31,10 @@ SHOWN = (
 class TerminalOutput:
     """One readable line a record; episodes are gathered so that they never flood.
 
-        [ 12.4k/750k   1.7%  DoorKey-9x9  212 fps  2h05m left]  return 0.91 (5 episodes)
+        [14:02  12.4k/750k   1.7%  DoorKey-9x9  212 fps  2h05m left]  return 0.91
+
+    On a terminal a line ends where the terminal does: parts that do not fit are left
+    out at the end. A file or a pipe has them all.
 
     A record with `return` is an episode. Episodes only print a line if none was printed
     for a while; the next line of any kind gives their mean return and length.
@@ -46,6 +49,7 @@ class TerminalOutput:
         stream: TextIO | None = None,
         pause: float | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        width: Callable[[], int] | None = None,
     ) -> None:
         """Prints nothing yet.
 
@@ -57,11 +61,14 @@ class TerminalOutput:
           pause: least seconds before an episode prints a line; if None, 2 on a
             terminal and 20 elsewhere (a log file).
           clock: returns seconds.
+          width: returns the columns of a line, 0 for any number; if None, those of
+            the terminal.
         """
         self._stream = sys.stdout if stream is None else stream
         tty = bool(getattr(self._stream, "isatty", lambda: False)())
         self._bold = tty and "NO_COLOR" not in os.environ
         self._pause = (2.0 if tty else 20.0) if pause is None else pause
+        self._width = width or (self._columns if tty else lambda: 0)
         self._task_names = tuple(task_names)
         self._shown = [re.compile(pattern) for pattern in shown]
         self._clock = clock
@@ -82,27 +89,33 @@ class TerminalOutput:
                 return
         elif not metrics:
             return
-        head = self._head(record.step, scalars)
+        head = self._head(record.step)
+        words = _fitting([head, *self._means(), *metrics], self._width())
         if self._bold:
-            head = f"\x1b[1m{head}\x1b[0m"
-        print(
-            "  ".join([head, *self._means(), *metrics]), file=self._stream, flush=True
-        )
+            words[0] = f"\x1b[1m{words[0]}\x1b[0m"
+        print("  ".join(words), file=self._stream, flush=True)
         self._printed = self._clock()
 
     def close(self) -> None:
         """Leaves the stream open: it belongs to the caller."""
 
-    def _head(self, step: int, scalars: dict[str, int | float]) -> str:
+    def _columns(self) -> int:
+        """Of the terminal, which may change its width; 0 if it does not tell."""
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):
+            return 0
+
+    def _head(self, step: int) -> str:
         total, left = self._progress.total, self._progress.left
-        parts = [short_number(step)]
+        parts = [time.strftime("%H:%M"), short_number(step)]
         if total:
-            parts = [f"{parts[0]}/{short_number(total)}", f"{step / total:6.1%}"]
+            parts[1:] = [f"{parts[1]}/{short_number(total)}", f"{step / total:6.1%}"]
         if self._task is not None:
             index = int(self._task)
             known = 0 <= index < len(self._task_names)
             parts.append(self._task_names[index] if known else f"task {index}")
-        fps = scalars.get("fps") or self._progress.fps
+        fps = self._progress.fps
         parts += [f"{fps:.3g} fps"] if fps else []
         parts += [f"{timing.duration(left)} left"] if left is not None else []
         return f"[{'  '.join(parts)}]"
@@ -127,6 +140,21 @@ class TerminalOutput:
                     name = re.sub(r"_\d+$", "", name)
                     groups.setdefault(name, []).append(_short_value(value))
         return [f"{name} {' '.join(values)}" for name, values in groups.items()]
+
+
+def _fitting(words: Sequence[str], width: int) -> list[str]:
+    """The first words that fit a line, at least one, which is cut; all of any width 0.
+
+    Two spaces part them, and one that is left out leaves a sign.
+    """
+    if not width or len("  ".join(words)) <= width:
+        return list(words)
+    kept = [words[0][:width]]
+    for word in words[1:]:
+        if len("  ".join([*kept, word, "…"])) > width:
+            break
+        kept.append(word)
+    return [*kept, "…"] if len(kept[0]) + 3 <= width else kept
 
 
 def _short_value(value: float) -> str:

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import struct
 import sys
 import textwrap
@@ -330,6 +331,28 @@ def test_the_terminal_line_names_progress_task_speed_and_chosen_metrics():
         assert part in second
     assert "model_loss 12.3  kl_loss 1235" in second and "grad_norm" not in second
     assert "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [20, 80, 120])
+def test_a_line_fits_the_terminal_and_begins_with_the_time_of_day(width):
+    output, stream = terminal(Clock(), width=lambda: width)
+    losses = {"model_loss": 1.0, "kl_loss": 2.0, "actor_loss": 3.0, "critic_loss": 4.0}
+    scores = {f"eval_return_{k}": k / 7 for k in range(8)}
+    output.write(record(10, task=1, **scores, **losses))
+    line = stream.getvalue().rstrip("\n")
+    assert len(line) <= width and re.match(r"\[\d\d:\d\d  10/1k", line)
+    assert width == 20 or line.endswith("…")
+
+
+def test_a_pipe_has_the_whole_line_and_one_speed():
+    clock = Clock()
+    output, stream = terminal(clock)
+    output.write(record(0, model_loss=1.0))
+    clock.now = 1.0
+    scores = {f"eval_return_{k}": k / 7 for k in range(40)}
+    output.write(record(10, fps=99.0, **scores))
+    line = stream.getvalue().splitlines()[-1]
+    assert len(line) > 200 and line.count("fps") == 1 and "10 fps" in line
 
 
 def test_episodes_never_flood_and_none_is_forgotten():
