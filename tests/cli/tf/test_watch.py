@@ -16,6 +16,7 @@ from PIL import Image
 
 import dreamerv2.api as dv2
 from common import config as config_lib
+from common.config import plugins
 from common.envs import registry
 from common.records import files
 from dreamerv2 import settings
@@ -420,6 +421,7 @@ def forget(monkeypatch):
     def run():
         for table, key in (
             (sys.modules, "halls"),
+            (plugins._FILES, "halls"),
             (registry.SUITES, "halls"),
             (explore.BEHAVIOURS, "Restless"),
         ):
