@@ -33,8 +33,7 @@ class TerminalOutput:
 
         [14:02  12.4k/750k   1.7%  DoorKey-9x9  212 fps  2h05m left]  return 0.91
 
-    On a terminal a line ends where the terminal does: parts that do not fit are left
-    out at the end. A file or a pipe has them all.
+    On a terminal a line is cut where the terminal ends; a file or a pipe has it all.
 
     A record with `return` is an episode. Episodes only print a line if none was printed
     for a while; the next line of any kind gives their mean return and length.
@@ -69,7 +68,8 @@ class TerminalOutput:
         self._bold = tty and "NO_COLOR" not in os.environ
         self._pause = (2.0 if tty else 20.0) if pause is None else pause
         self._width = width or (self._columns if tty else lambda: 0)
-        self._task_names = tuple(task_names)
+        known = r"^(MiniGrid|MiniHack)-|-v\d+$"  # what a line has no room for
+        self._task_names = tuple(re.sub(known, "", name) for name in task_names)
         self._shown = [re.compile(pattern) for pattern in shown]
         self._clock = clock
         self._progress = timing.Progress(total, clock=clock)
@@ -90,10 +90,10 @@ class TerminalOutput:
         elif not metrics:
             return
         head = self._head(record.step)
-        words = _fitting([head, *self._means(), *metrics], self._width())
+        line = _fitting("  ".join([head, *self._means(), *metrics]), self._width())
         if self._bold:
-            words[0] = f"\x1b[1m{words[0]}\x1b[0m"
-        print("  ".join(words), file=self._stream, flush=True)
+            line = f"\x1b[1m{line[: len(head)]}\x1b[0m{line[len(head) :]}"
+        print(line, file=self._stream, flush=True)
         self._printed = self._clock()
 
     def close(self) -> None:
@@ -126,10 +126,9 @@ class TerminalOutput:
         count = len(self._episodes)
         score, length = np.mean(self._episodes, axis=0)
         self._episodes.clear()
-        size = "" if math.isnan(length) else f"  length {_short_value(length)}"
-        return [
-            f"return {_short_value(score)}{size} ({count} episode{'s' * (count > 1)})"
-        ]
+        size = [] if math.isnan(length) else [f"length {_short_value(length)}"]
+        size.append(f"{count} episode{'s' * (count > 1)}")
+        return [f"return {_short_value(score)}", *size]
 
     def _metrics(self, scalars: dict[str, int | float]) -> list[str]:
         """The chosen metrics; `name_0`, `name_1`, ... share one word."""
@@ -142,19 +141,9 @@ class TerminalOutput:
         return [f"{name} {' '.join(values)}" for name, values in groups.items()]
 
 
-def _fitting(words: Sequence[str], width: int) -> list[str]:
-    """The first words that fit a line, at least one, which is cut; all of any width 0.
-
-    Two spaces part them, and one that is left out leaves a sign.
-    """
-    if not width or len("  ".join(words)) <= width:
-        return list(words)
-    kept = [words[0][:width]]
-    for word in words[1:]:
-        if len("  ".join([*kept, word, "…"])) > width:
-            break
-        kept.append(word)
-    return [*kept, "…"] if len(kept[0]) + 3 <= width else kept
+def _fitting(line: str, width: int) -> str:
+    """As much of a line as fits, its end marked; all of it where the width is 0."""
+    return line if not width or len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _short_value(value: float) -> str:
