@@ -70,6 +70,8 @@ def own_flags(script):
     source = (ROOT / PARSERS[script]).read_text()
     if script in ("benchmarks.policy", "benchmarks.update"):
         source += (ROOT / "benchmarks/cases.py").read_text()
+    if script in ("common/plot.py", "dreamerv2.report", "dreamerv2.success"):
+        source += (ROOT / "common/curves/paper.py").read_text()
     if script == "dreamerv2.watch":  # it reads its flags as the scripts do
         return set(watch.FLAGS)
     return set(re.findall(r"add_argument\(\s*\"--(\w+)\"", source))
