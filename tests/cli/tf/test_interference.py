@@ -235,7 +235,7 @@ def test_the_figure_is_drawn_from_a_command_line(runs, capsys):
 
 def test_each_run_can_have_an_axes_of_its_own(runs, monkeypatch):
     drawn = []
-    monkeypatch.setattr(success, "_save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr(success, "_save", lambda figure, *_: drawn.append(figure) or [])
     success.main(["--indir", str(runs), "--out", "x.png", "--each"])
     titles = [axes.get_title(loc="left") for axes in drawn[0].axes]
     assert titles == ["full, seed 0", "full, seed 1", "small, seed 0"]

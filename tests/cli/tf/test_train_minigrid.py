@@ -77,7 +77,7 @@ def test_dreamer_with_state_bonus_trains(monkeypatch, tmp_path):
     (events,) = (folder / "tensorboard").iterdir()
     content = events.read_bytes()
     assert b"openl_image" in content
-    assert b"eval_image_2" in content
+    assert b"eval/image_2" in content
 
 
 def test_dreamer_with_plan2explore_trains(monkeypatch, tmp_path):
