@@ -2,10 +2,10 @@
 
     python docs/generate.py
 
-docs/flags.md comes from configs.yaml, docs/api.md from docstrings. In any page what stands
-between `<!-- begin NAME -->` and `<!-- end -->` comes from a file in results/, so that a
-number that stands on two pages cannot differ. A test compares all of them with what is
-written here (tests/cli/test_docs.py).
+docs/flags.md comes from configs.yaml, docs/api.md from docstrings. In any page what
+stands between `<!-- begin NAME -->` and `<!-- end -->` comes from a file in results/,
+so that a number that stands on two pages cannot differ. tests/cli/test_docs.py compares
+all of them with what is written here.
 """
 
 import ast
@@ -70,10 +70,10 @@ def flags() -> str:
         "# Flags",
         "",
         "Every key of `configs.yaml` is a flag of every script, `--key value`; in a",
-        'program it is `config.update({"key": value})`. The other forms are `--key=value`,',
-        "`--list a b c` and `--boolean`. Defaults are those of `dv2.defaults`; a script",
-        "starts from its block. `--help` prints the same. `python docs/generate.py`",
-        "writes this page.",
+        'program it is `config.update({"key": value})`. Other forms are `--key=value`,',
+        "`--list a b c` and `--boolean`. Defaults are those of `dv2.defaults`; a",
+        "script starts from its block. `--help` prints the same. This page is written",
+        "by `python docs/generate.py`.",
         "",
         "[Short names](#short-names) · [Flags that set several keys]"
         "(#flags-that-set-several-keys) · [Blocks](#blocks) · [Keys](#keys)",

@@ -3,46 +3,84 @@
 import importlib.util
 import re
 
+import pages
 import PIL.Image
 import pytest
 import source
 
-DRAW = source.ROOT / "docs" / "draw_architecture.py"
-PAGES = (
-    *("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/load.md"),
-    "docs/own_environment.md",
-)
 CODE = re.compile(r"`([^`\n]+)`")
-FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 FOLDERS = re.compile(
     r"(common|dreamerv2|gym_minigrid|tests|benchmarks|docs|sweeps|results)/[\w./]*"
 )
 
 
+def loaded(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def reads(path):
+    return path.read_text() if path.exists() else None
+
+
 def test_the_figure_shows_the_imports_of_today():
-    spec = importlib.util.spec_from_file_location("draw_architecture", DRAW)
-    draw = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(draw)
+    draw = loaded(source.ROOT / "docs" / "draw_architecture.py")
     drawn = PIL.Image.open(draw.PICTURE).text["Description"]
     assert drawn == draw.text(draw.edges()), (
         "imports have changed; draw them anew: python docs/draw_architecture.py"
     )
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_the_files_that_a_page_names_exist(page):
-    text = (source.ROOT / page).read_text()
+def test_generated_pages_and_numbers_are_those_of_today():
+    generate = loaded(source.ROOT / "docs" / "generate.py")
+    stale = [
+        path.name for path, text in generate.pages().items() if reads(path) != text
+    ]
+    assert not stale, f"{stale}: python docs/generate.py"
+
+
+def test_the_readme_is_short():
+    assert len(pages.TEXTS["README.md"].splitlines()) <= 250
+
+
+@pytest.mark.parametrize("page", pages.TEXTS)
+def test_the_files_and_links_of_a_page_exist(page):
+    text = pages.TEXTS[page]
     named = {name for name in CODE.findall(text) if FOLDERS.fullmatch(name)}
-    links = {(source.ROOT / page).parent / link for link in LINK.findall(text)}
-    assert named
     assert not [name for name in sorted(named) if not (source.ROOT / name).exists()]
-    assert not [str(path) for path in sorted(links) if not path.exists()]
+    folder = (source.ROOT / page).parent
+    for link in [
+        *pages.LINK.findall(text),
+        *(p for _, p in pages.PICTURE.findall(text)),
+    ]:
+        file, _, anchor = link.partition("#")
+        if file.startswith(("http:", "https:")):
+            continue
+        target = (folder / file).resolve() if file else source.ROOT / page
+        assert target.exists(), link
+        if anchor:
+            there = str(target.relative_to(source.ROOT))
+            assert anchor in pages.anchors(there), link
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", pages.TEXTS)
+def test_a_picture_is_described_and_stands_beside_a_command(page):
+    shown = pages.PICTURE.findall(pages.TEXTS[page])
+    assert all(text for text, _ in shown)
+    if shown and page != "docs/architecture.md":  # its command is in the text
+        assert pages.blocks(page, "sh")
+
+
+def test_every_page_is_found_from_the_readme():
+    linked = set(pages.LINK.findall(pages.TEXTS["README.md"]))
+    assert not {p for p in pages.TEXTS if p.startswith("docs/")} - linked
+
+
+@pytest.mark.parametrize("page", pages.TEXTS)
 def test_the_names_in_our_modules_that_a_page_gives_exist(page):
-    text = FENCE.sub("", (source.ROOT / page).read_text())
+    text = pages.prose(page)
     ours = [n for n in CODE.findall(text) if n.startswith(("common.", "dreamerv2."))]
     assert not [name for name in ours if not known(name)]
 
