@@ -48,6 +48,7 @@ extras = {
     "plot": ["matplotlib>=3.9"],
     "video": ["imageio-ffmpeg>=0.6"],
     "sweep": ["ray[default]>=2.60"],
+    "docs": ["furo", "myst-nb", "sphinx>=9"],
     "gpu": ["tensorflow[and-cuda]>=2.21"],
     "test": [
         "hypothesis",
