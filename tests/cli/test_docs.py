@@ -1,5 +1,6 @@
-"""What the pages say of the code is so: the figure, the files, the names."""
+"""What the pages say of the code is so: the figure, files, names, blocks, messages."""
 
+import ast
 import importlib.util
 import re
 
@@ -7,6 +8,8 @@ import pages
 import PIL.Image
 import pytest
 import source
+
+from dreamerv2 import settings
 
 CODE = re.compile(r"`([^`\n]+)`")
 FOLDERS = re.compile(
@@ -95,3 +98,33 @@ def known(name: str) -> bool:
             rf"^(class |def )?{attribute}\b", source.MODULES[module].read_text(), re.M
         )
     )
+
+
+def test_the_concepts_tell_what_each_block_is_for_and_name_no_other():
+    text = pages.TEXTS["docs/concepts.md"].partition("\n## Blocks\n")[2]
+    rows = [row.split("|")[1] for row in text.splitlines() if row.startswith("| `")]
+    named = [name for row in rows for name in CODE.findall(row)]
+    assert sorted(named) == sorted(["defaults", *settings.configs])
+
+
+@pytest.mark.parametrize("page", ["docs/concepts.md", "docs/faq.md"])
+def test_the_dotted_keys_that_a_page_gives_are_settings(page):
+    named = CODE.findall(pages.prose(page))
+    groups = {key.partition(".")[0] for key in settings.defaults.flat if "." in key}
+    keys = [n for n in named if n.partition(".")[0] in groups and "." in n]
+    assert keys
+    assert not [key for key in keys if key not in settings.defaults.flat]
+
+
+def test_the_messages_that_the_questions_quote_are_those_of_the_program():
+    headings = re.findall(r"^### (.*)", pages.TEXTS["docs/faq.md"], re.M)
+    quoted = [text for line in headings for text in CODE.findall(line) if " " in text]
+    parts = {part.strip() for text in quoted for part in text.split("...")} - {""}
+    written = "\n".join(
+        node.value
+        for tree in source.TREES.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    assert parts
+    assert not [part for part in sorted(parts) if part not in written]
