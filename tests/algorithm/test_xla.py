@@ -1,0 +1,82 @@
+"""What XLA makes of a whole update, in the graphs that a GPU gets.
+
+XLA for a CPU refuses what XLA for a GPU refuses, for both begin with the same shapes and
+operations: a loop without a limit, a shape that depends on values.
+"""
+
+import numpy as np
+import pytest
+import test_behaviours
+import tiny_agent
+
+from common.compute import graphs
+
+KEYS = (tiny_agent.IMAGE, tiny_agent.VECTOR)
+RICH = {  # what else there is in a loss, an optimiser and a reward
+    "expl_behavior": "Plan2Explore",
+    "expl_extr_scale": 0.5,
+    "expl_reward_norm__momentum": 0.5,
+    "reward_norm__momentum": 0.5,
+    "disag_log": True,
+    "disag_target": "feat",
+    "rssm__ensemble": 2,
+    "slow_target_update": 2,
+    "slow_target_fraction": 0.5,
+    "kl__free": 0.2,
+    "l2_scale": 0.1,
+    "actor_grad": "both",
+    "actor_opt__clip": 0.1,
+    r".*\.norm": "layer",
+}
+GAUSSIAN = {
+    "rssm__discrete": 0,
+    "expl_behavior": "Plan2Explore",
+    "disag_target": "embed",
+}
+BEHAVIOURS = {**test_behaviours.SETTINGS, "rich": RICH, "gaussian": GAUSSIAN}
+CASES = (  # behaviour, discrete actions, precision, unrolled
+    ("greedy", True, "32", False),
+    ("greedy", False, "16", True),
+    ("Random", False, "bfloat16", False),
+    ("Plan2Explore", True, "16", False),
+    ("Plan2Explore", False, "bfloat16", True),
+    ("ModelLoss", True, "bfloat16", False),
+    ("own", True, "32", True),
+    ("rich", True, "32", False),
+    ("gaussian", False, "16", False),
+)
+TOLERANCES = {"32": 1e-3, "16": 3e-2, "bfloat16": 1e-1}
+
+
+def make(name, discrete, precision, **switches):
+    settings = BEHAVIOURS[name] | {"precision": precision} | switches
+    return tiny_agent.make(*KEYS, discrete=discrete, **settings)
+
+
+def update_of_modes(agent, discrete):
+    """Metrics of an update without samples, for XLA draws its own."""
+    data = tiny_agent.batch(*KEYS, discrete=discrete)
+    data = {key: data[key] for key in agent._data_keys}
+    state = agent.model.initial(tiny_agent.BATCH)
+    return agent.train_graph(data, state, agent.coefficients(0), None)[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, discrete, precision, unroll", CASES)
+def test_an_update_compiled_for_a_gpu_is_the_eager_one(
+    name, discrete, precision, unroll, monkeypatch
+):
+    monkeypatch.setattr(graphs, "fuses", lambda: False)
+    with tiny_agent.running(eagerly=True):
+        expected = update_of_modes(make(name, discrete, precision), discrete)
+    with tiny_agent.running(eagerly=False):
+        agent = make(name, discrete, precision, unroll=unroll, jit_compile=True)
+        found = update_of_modes(agent, discrete)
+        _, drawn = agent.train(tiny_agent.batch(*KEYS, discrete=discrete), None, step=0)
+    assert set(found) == set(expected) == set(drawn)
+    tolerance = TOLERANCES[precision]
+    for key, value in expected.items():
+        np.testing.assert_allclose(
+            found[key], value, rtol=tolerance, atol=tolerance / 10, err_msg=key
+        )
+        assert np.isfinite(drawn[key]), key
