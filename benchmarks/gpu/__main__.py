@@ -135,7 +135,11 @@ def measure(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measures, or prints tables; returns 2 if something cannot be done."""
+    """Measures, or prints tables.
+
+    Returns:
+      0; 2 if something cannot be done, 130 if Ctrl-C stopped it.
+    """
     args = parse(argv)
     try:
         if args.table:
@@ -145,6 +149,9 @@ def main(argv: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"benchmarks.gpu: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on.", file=sys.stderr)
+        return 130
     return 0
 
 

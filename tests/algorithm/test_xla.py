@@ -1,11 +1,12 @@
 """What XLA makes of a whole update, in the graphs that a GPU gets.
 
-XLA for a CPU refuses what XLA for a GPU refuses, for both begin with the same shapes and
-operations: a loop without a limit, a shape that depends on values.
+XLA for a CPU refuses what XLA for a GPU refuses, for both begin with the same shapes
+and operations: a loop without a limit, a shape that depends on values.
 """
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import test_behaviours
 import tiny_agent
 
@@ -56,7 +57,7 @@ def make(name, discrete, precision, **switches):
 def update_of_modes(agent, discrete):
     """Metrics of an update without samples, for XLA draws its own."""
     data = tiny_agent.batch(*KEYS, discrete=discrete)
-    data = {key: data[key] for key in agent._data_keys}
+    data = {key: tf.constant(value) for key, value in data.items()}
     state = agent.model.initial(tiny_agent.BATCH)
     return agent.train_graph(data, state, agent.coefficients(0), None)[1]
 

@@ -34,6 +34,7 @@ PARSERS = {
     "common/plot.py": "common/plot.py",
     "dreamerv2.report": "dreamerv2/report/__main__.py",
     "dreamerv2.sweep": "dreamerv2/sweep/__main__.py",
+    "benchmarks.gpu": "benchmarks/gpu/__main__.py",
     "benchmarks.learning": "benchmarks/learning/__main__.py",
     "benchmarks.loop": "benchmarks/loop.py",
     "benchmarks.policy": "benchmarks/policy.py",

@@ -12,6 +12,7 @@ from benchmarks import cases
 from benchmarks.gpu import __main__ as benchmark
 from benchmarks.gpu import busy, grid, hours, results, table
 
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "devices.md"
 DEVICE = {"gpus": ["H100", "H100"], "tensorflow": "2.21", "cuda": "12", "cudnn": None}
 DEVICE |= {"machine": "Some CPU, 4 CPUs"}
 FAKE = """
@@ -221,6 +222,19 @@ def test_the_share_of_time_is_the_mean_of_what_the_driver_tells(tmp_path, monkey
     with busy.Sampler() as sampler:
         pass
     assert sampler.share is None
+
+
+def test_the_page_has_the_formula_the_number_of_cells_and_an_empty_table():
+    page = PAGE.read_text()
+    formula, _, _ = hours.FORMULA.split("; ", 2)
+    first, second = formula.split(", ", 1)
+    assert f"    {first}\n    {second}\n" in page
+    assert f"measures {len(grid.make(1, tiny=False, rehearse=False))} cells" in page
+    tiny = grid.make(benchmark.REHEARSED, tiny=True, rehearse=True)
+    assert f"tiny networks: {len(tiny)} cells" in page
+    heads = ["size", "precision", "XLA", "loops"]
+    heads += [head for head, _ in table.UPDATE.values()]
+    assert f"| {' | '.join(heads)} |" in page
 
 
 # Hours and tables.
