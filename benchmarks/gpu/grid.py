@@ -22,7 +22,7 @@ SUITES = {  # a task of each suite whose hours are told
     "atari": "atari_pong",
 }
 TINY = dict(deter=8, hidden=8, cnn_depth=2, layers=1, units=8, stoch=3, classes=4)
-TINY |= dict(batch=2, length=4, horizon=3)
+TINY |= dict(batch=2, length=8, horizon=3)  # 16 frames for the policy
 Case = dict[str, Any]
 
 

@@ -57,9 +57,11 @@ def verify(case: cases.Case) -> Figures:
         rows += verify_lib.compare(
             found.expected, entries.compute(found), case["scale"]
         )
+    wrong = [row.name for row in rows if not row.passed]
     return {
         "entries": len(rows),
-        "out of tolerance": sum(not row.passed for row in rows),
+        "out of tolerance": len(wrong),
+        "which": wrong,
         "tolerances times": case["scale"],
         "largest relative error": max(row.error for row in rows),
     }

@@ -11,6 +11,7 @@ import test_behaviours
 import tiny_agent
 
 from common.compute import graphs
+from common.nets import coders
 
 KEYS = (tiny_agent.IMAGE, tiny_agent.VECTOR)
 RICH = {  # what else there is in a loss, an optimiser and a reward
@@ -67,12 +68,18 @@ def update_of_modes(agent, discrete):
     return agent.train_graph(data, state, agent.coefficients(0), None)[1]
 
 
+@pytest.fixture(autouse=True)
+def as_on_a_gpu(monkeypatch):
+    """Graphs find what they find on a GPU; images are decoded in pieces."""
+    monkeypatch.setattr(graphs, "fuses", lambda: False)
+    monkeypatch.setattr(coders, "_PIECE", 2)  # of 8 states
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name, discrete, precision, unroll", CASES)
 def test_an_update_compiled_for_a_gpu_is_the_eager_one(
-    name, discrete, precision, unroll, monkeypatch
+    name, discrete, precision, unroll
 ):
-    monkeypatch.setattr(graphs, "fuses", lambda: False)
     with tiny_agent.running(eagerly=True):
         expected = update_of_modes(make(name, discrete, precision), discrete)
     with tiny_agent.running(eagerly=False):
@@ -90,8 +97,7 @@ def test_an_update_compiled_for_a_gpu_is_the_eager_one(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name, discrete", [("rich", True), ("gaussian", False)])
-def test_an_update_that_draws_samples_compiles_for_a_gpu(name, discrete, monkeypatch):
-    monkeypatch.setattr(graphs, "fuses", lambda: False)
+def test_an_update_that_draws_samples_compiles_for_a_gpu(name, discrete):
     with tiny_agent.running(eagerly=False):
         agent = make(name, discrete, "bfloat16", jit_compile=True)
         data = tiny_agent.batch(*KEYS, discrete=discrete)

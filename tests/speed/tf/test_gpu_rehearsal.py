@@ -11,7 +11,7 @@ from benchmarks.gpu import __main__ as benchmark
 CELLS = (  # one of each kind
     *("environment/minigrid", "policy/tiny + P2E/16", "devices/tiny + P2E/16/2"),
     *("update/tiny + P2E/16/xla/loop", "loop/tiny + P2E/16/collecting meanwhile"),
-    "verify/16/no xla",
+    "verify/32/no xla",
 )
 
 
@@ -27,9 +27,9 @@ def test_a_rehearsal_measures_each_kind_once_and_then_has_nothing_to_do(
     for name, cell in first["cells"].items():
         assert "error" not in cell, f"{name}: {cell['error']}"
         for figure, value in cell["figures"].items():
-            if figure != "wall" and value is not None:
+            if value is not None and not isinstance(value, list):
                 assert math.isfinite(value) and value >= 0, f"{name}, {figure}"
-    verified = first["cells"]["verify/16/no xla"]["figures"]
+    verified = first["cells"]["verify/32/no xla"]["figures"]
     assert verified["entries"] > 100 and verified["out of tolerance"] == 0
     shared = first["cells"]["devices/tiny + P2E/16/2"]["figures"]
     assert shared["update, median s"] > 0
