@@ -5,13 +5,13 @@
     python -m benchmarks.gpu --table gpu.json
     python -m benchmarks.gpu --rehearse --tiny --out /tmp/rehearsal.json
 
-It needs the extra `gpu` and nothing else; environments of suites that are not
-installed are left out. What is measured, one cell after the other, each in a process of
-its own: reference numbers in each precision; a step of each suite's environment; a step
-of the policy for 1, 4 and 16 environments; updates by networks, precision, XLA and
-unrolled loops, with the seconds of the first one, the peak memory and the share of time
-in which the GPU computes; updates that several GPUs share, as many as there are; the
-loop on MiniGrid, with `collect_during_update` and without.
+It needs a checkout with the extra `gpu` and nothing else; of suites that are not
+installed the hours lack the environment. What is measured, one cell after the other,
+each in a process of its own: reference numbers in each precision; a step of each
+suite's environment; a step of the policy for 1, 4 and 16 environments; updates by
+networks, precision, XLA and unrolled loops, with the seconds of the first one, the peak
+memory and the share of time in which the GPU computes; updates that several GPUs share,
+as many as there are; the loop on MiniGrid, with `collect_during_update` and without.
 
 The file has a cell as soon as it is measured: the same command goes on where it was
 stopped. A cell that fails (out of memory, nothing that XLA can compile, too long) has
@@ -48,7 +48,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", metavar="REGEX", help="cells in whose names this is found"
     )
-    parser.add_argument("--list", action="store_true", help="print the cells' names")
+    parser.add_argument(
+        "--list",
+        action="store_true",
+        help="print the names of two GPUs' cells; no more",
+    )
     parser.add_argument("--rounds", type=int, default=20, help="of each cell")
     parser.add_argument(
         "--minutes", type=float, default=20.0, help="after which a cell is killed"
@@ -120,9 +124,6 @@ def measure(args: argparse.Namespace) -> None:
     """
     device = results.describe(args.rehearse, args.minutes)
     cells = choose(args, count_devices(device, args.rehearse))
-    if args.list:
-        print("\n".join(cell.name for cell in cells))
-        return
     switches = dict(tiny=args.tiny, rehearse=args.rehearse)
     content = results.open_file(args.out, device, **switches)
     todo = results.missing(cells, content, args.again)
@@ -144,6 +145,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.table:
             print(table.render(results.load(args.table)), end="")
+        elif args.list:
+            print("\n".join(cell.name for cell in choose(args, REHEARSED)))
         else:
             measure(args)
     except ValueError as error:

@@ -18,7 +18,7 @@ from benchmarks.gpu import grid
 from benchmarks.learning import runs
 
 MEASURE = "benchmarks.gpu.measure"
-# A rehearsal asks whether XLA compiles something, not how fast the result is.
+# Of tiny networks one asks whether XLA compiles them, not how fast the result is.
 QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 LINES = 20  # of what a process printed, shown if it fails
 Result = dict[str, Any]
@@ -145,6 +145,7 @@ def _start(cell: grid.Cell, path: pathlib.Path, log: Any, minutes: float) -> Res
     env.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if cell.case["rehearse"]:
         env["CUDA_VISIBLE_DEVICES"] = "-1"
+    if cell.case["tiny"]:
         env.setdefault("XLA_FLAGS", QUICKLY)
     request = json.dumps({"kind": cell.kind, "case": cell.case})
     process = subprocess.Popen(

@@ -171,6 +171,17 @@ def test_a_file_of_another_device_or_case_is_refused(fake, monkeypatch, capsys):
     assert "A100" in error and "H100" in error and "another --out" in error
 
 
+def test_names_and_tables_need_no_gpu(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "describe", None)
+    assert benchmark.main(["--list", "--only", "^devices/full"]) == 0
+    assert capsys.readouterr().out.split() == ["devices/full/32/2", "devices/full/16/2"]
+    path = tmp_path / "gpu.json"
+    cells = {"environment/atari": result("environment", figures={"ms a step": 2.0})}
+    path.write_text(json.dumps(new_content(**cells)))
+    assert benchmark.main(["--table", str(path)]) == 0
+    assert "| atari | 2 |" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"cells": {}}'])
 def test_a_file_of_something_else_is_named(text, tmp_path, capsys):
     path = tmp_path / "other.json"
