@@ -31,6 +31,7 @@ PARSERS = {
     "common/plot.py": "common/plot.py",
     "dreamerv2.report": "dreamerv2/report/__main__.py",
     "dreamerv2.sweep": "dreamerv2/sweep/__main__.py",
+    "benchmarks.gpu": "benchmarks/gpu/__main__.py",
     "benchmarks.learning": "benchmarks/learning/__main__.py",
     "benchmarks.learning.batches": "benchmarks/learning/batches.py",
     "benchmarks.loop": "benchmarks/loop.py",
