@@ -21,7 +21,7 @@ from common.records import dashboards, files, logger, origin, outputs
 from common.replay import archive, footprint, strategies
 from common.replay.strategies import retention, sampling
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import checkpoint
+from dreamerv2.run import checkpoint, phases
 from dreamerv2.run import tasks as tasks_lib
 
 
@@ -127,6 +127,49 @@ def tell_spaces(env: base.Env, config: config_lib.Config) -> None:
     readings.tell(readings.of_env(env), config.encoder, config.decoder)
 
 
+def tell_run(
+    folder: pathlib.Path,
+    names: Sequence[str],
+    schedule: phases.Schedule,
+    config: config_lib.Config,
+) -> None:
+    """Prints which run begins or goes on: folder, seed, code, tasks and their steps.
+
+    Args:
+      folder: The run's folder.
+      names: Names by task number; those that the schedule leaves out are evaluated on.
+      schedule: When they are trained.
+      config: The run's configuration.
+    """
+    code = origin.code()
+    outputs.tell(f"Run: {folder}, seed {config.seed}{', ' * bool(code)}{code}.")
+    short, repeats = outputs.short_number, schedule.repeats
+    once = schedule.phases[: len(schedule.phases) // repeats]
+    tasks = [
+        f"{outputs.short_name(names[task])} {short(end - start)}"
+        for _, task, start, end in once
+    ]
+    total = f"; {short(schedule.total)} in all" * (len(schedule.phases) > 1)
+    frames = config.action_repeat
+    outputs.tell(
+        f"Task{'s' * (len(tasks) > 1)}: {', '.join(tasks)} steps"
+        + f", {repeats} times" * (repeats > 1)
+        + total
+        + f"; {frames} frames a step" * (frames > 1)
+        + "."
+    )
+
+
+def tell_agent(agent: agent_lib.Agent, config: config_lib.Config) -> None:
+    """Prints how large the agent is, and in which precision it computes."""
+    short = outputs.short_number
+    sizes = [f"{name} {short(count)}" for name, count in agent.parameters().items()]
+    outputs.tell(
+        f"Parameters: {', '.join(sizes)}; precision {config.precision}, "
+        f"envs {config.envs}."
+    )
+
+
 def make_replay(
     folder: pathlib.Path, config: config_lib.Config, agent: agent_lib.Agent
 ) -> replay.Replay:
@@ -143,7 +186,8 @@ def make_replay(
     """
     settings, view = config.replay, _StrategyAgent(agent)
     size = footprint.predict(agent.obs_specs, agent.act_spec.size, settings.capacity)
-    print(size)
+    steps = outputs.short_number(settings.capacity)
+    outputs.tell(f"Replay: {steps} steps; when full, {size}.")
     if not config.force:
         footprint.check(size, folder / files.REPLAY)
     return _make_replay(

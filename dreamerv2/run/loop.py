@@ -14,7 +14,7 @@ from typing import Any
 from common import config as config_lib
 from common.compute import devices
 from common.config import plugins
-from common.records import files, origin, timing
+from common.records import files, origin, outputs, timing
 from common.records import logger as logger_lib
 from dreamerv2 import settings
 from dreamerv2.algorithm import agent as agent_lib
@@ -75,7 +75,6 @@ def train(
         jit=config.jit, deterministic=config.deterministic, devices=config.devices
     )
     with stopping.StopRequest() as stop, rundir.opened(config) as folder:
-        print(device)
         latest = None if config.overwrite else snapshots.latest()
         state = checkpoint.load_state(latest) if latest else {"step": 0}
         reached = state["step"] * config.action_repeat if latest else None
@@ -86,21 +85,23 @@ def train(
             print(f"The run in {folder} is finished, at step {state['step']}.")
             _end_again(snapshots, folder, noted.names, schedule, config, reached)
             return True
+        build.tell_run(folder, noted.names, schedule, config)
+        outputs.tell(device)
         run = _build(tasks, schedule, phase, config, folder)
         with contextlib.closing(run):
             run.set_aside(stop)
-            print(learner.plan(config))
+            outputs.tell(learner.plan(config))
             if latest:
                 run.restore(latest, snapshots, folder)
             rundir.begin(config, noted, is_saved=latest is not None)
             snapshots.move_aside()
             with origin.noted(folder, is_new=latest is None, device=device):
                 total = schedule.total * config.action_repeat
-                outputs = build.make_outputs(folder, config, total, noted.names)
-                run.begin(folder, outputs)
+                places = build.make_outputs(folder, config, total, noted.names)
+                run.begin(folder, places)
                 if latest:
                     _tell_where(run, schedule, noted.names)
-                finished = _train(run, schedule, snapshots, stop)
+                finished = _train(run, schedule, noted.names, snapshots, stop)
                 if finished:
                     frame = run.step * config.action_repeat
                     summary.conclude(
@@ -138,6 +139,7 @@ def _build(
     envs = build.make_envs(every[phase.task], config)
     build.tell_spaces(envs[0], config)
     agent = agent_lib.Agent(config, envs[0].obs_specs, envs[0].act_spec)
+    build.tell_agent(agent, config)
     experience = build.make_replay(folder, config, agent)
     logger = logger_lib.Logger()  # until it is certain that the run begins
     return training.Training(
@@ -181,10 +183,15 @@ def _tell_where(
 ) -> None:
     """Prints where a run goes on."""
     phase = next(schedule.remaining(run.step, run.interrupted))
-    print(
-        f"Going on from step {run.step}, phase {phase.index + 1} of "
-        f"{len(schedule.phases)}, task {names[phase.task]}."
-    )
+    where = _describe(phase, schedule, names)
+    outputs.tell(f"Going on from step {run.step}, {where}.")
+
+
+def _describe(
+    phase: phases.Phase, schedule: phases.Schedule, names: Sequence[str]
+) -> str:
+    count = len(schedule.phases)
+    return f"phase {phase.index + 1} of {count}, task {names[phase.task]}"
 
 
 def _end_again(
@@ -199,8 +206,8 @@ def _end_again(
 
     def write(metrics: Mapping[str, Any]) -> None:
         total = schedule.total * config.action_repeat
-        outputs = build.make_outputs(folder, config, total, names)
-        with logger_lib.Logger(outputs) as logger:
+        places = build.make_outputs(folder, config, total, names)
+        with logger_lib.Logger(places) as logger:
             logger.rewind(frame)  # it was not sent to wandb before
             logger.write(frame, metrics)
 
@@ -214,6 +221,7 @@ def _end_again(
 def _train(
     run: training.Training,
     schedule: phases.Schedule,
+    names: Sequence[str],
     snapshots: checkpoint.Checkpoints,
     stop: stopping.StopRequest,
 ) -> bool:
@@ -221,8 +229,12 @@ def _train(
 
     If a stop is asked for, it takes a snapshot and returns before.
     """
+    begun = run.step > 0 or len(schedule.phases) == 1  # what there is to say is said
     for phase in schedule.remaining(run.step, run.interrupted):
         run.enter(phase)
+        if not begun:
+            outputs.tell_now(_describe(phase, schedule, names))
+        begun = False
         while run.step < phase.end or run.interrupted is not None:
             if run.interrupted is None:
                 run.collect()
