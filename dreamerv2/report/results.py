@@ -15,6 +15,7 @@ from common.curves import continual as continual_lib
 from common.curves import evaluations, intervals
 from dreamerv2.report import runs as runs_lib
 
+_LONGEST = 48  # characters of a method's name in a table
 SIGNALS = {name.removeprefix("eval_"): name for name in runs_lib.METRICS}
 
 
@@ -118,6 +119,7 @@ class Method:
 
     Attributes:
       name: the method.
+      label: what to call it: its name, or its tag and a number if that is long.
       finished: runs that enter the numbers.
       unfinished: runs that do not.
       references: task -> what it is compared with, of the tasks that have such runs.
@@ -127,6 +129,7 @@ class Method:
     """
 
     name: str
+    label: str = ""
     finished: list[runs_lib.Record] = field(default_factory=list)
     unfinished: list[runs_lib.Record] = field(default_factory=list)
     references: dict[str, Reference] = field(default_factory=dict)
@@ -181,7 +184,21 @@ def evaluate(
                 method.references = _references(method.finished[0], records)
             if method.finished:
                 _measure(method, benchmark, clip_negative)
+    _label([m for benchmark in benchmarks for m in benchmark.methods.values()])
     return benchmarks
+
+
+def _label(methods: Sequence[Method]) -> None:
+    """Gives methods their labels; one of several benchmarks has one label in all."""
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(method.name for method in methods):
+        groups.setdefault(name.partition(" (")[0], []).append(name)
+    for method in methods:
+        base = method.name.partition(" (")[0]
+        names = groups[base]
+        long = names != [base] and max(map(len, names)) > _LONGEST
+        number = names.index(method.name) + 1
+        method.label = f"{base} [{number}]" if long else method.name
 
 
 def _measure(method: Method, benchmark: Benchmark, clip: bool) -> None:
