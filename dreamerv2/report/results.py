@@ -210,10 +210,14 @@ def _measure(method: Method, benchmark: Benchmark, clip: bool) -> None:
             continue
         scores: dict[str, list[np.ndarray]] = {}
         matrices = []
+        known = [method.references.get(task) for task in benchmark.tasks]
+        alone = [ref and ref.curves.get(signal) for ref in known]
+        areas: list[float] = []
+        if all(alone):
+            first = method.finished[0].first_ends
+            areas = continual_lib.reference_areas(first, alone, clip).tolist()
         for run, found in zip(method.finished, runs, strict=True):
-            known = [method.references.get(task) for task in benchmark.tasks]
-            alone = [ref and ref.curves.get(signal) for ref in known]
-            terms = _terms(run, found, alone, clip)
+            terms = _terms(run, found, areas, clip)
             matrices.append(terms.pop("matrix"))
             for name, values in terms.items():
                 scores.setdefault(name, []).append(values)
@@ -228,10 +232,12 @@ def _measure(method: Method, benchmark: Benchmark, clip: bool) -> None:
 def _terms(
     run: runs_lib.Record,
     found: Mapping[int, evaluations.Curve],
-    alone: Sequence[Sequence[evaluations.Curve] | None],
+    alone: Sequence[float],
     clip: bool,
 ) -> dict[str, np.ndarray]:
     """The terms by task of every measure that is defined for one run, and its matrix.
+
+    `alone` has the AUC of the references, or nothing if a task has none.
 
     With several rounds through the tasks, forgetting counts from the end of a task's
     last training, and transfer looks at its first.
@@ -254,7 +260,7 @@ def _terms(
     if len(ours) == 1:
         return {key: terms[key] for key in ("performance", "matrix")}
     first = run.first_ends
-    if all(alone):
+    if alone:
         terms["forward_transfer"] = cm.task_forward_transfer(ours, first, alone, clip)
         terms["forward_transfer_reference"] = cm.task_forward_transfer_reference(
             ours, first, alone, clip
