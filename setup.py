@@ -73,6 +73,7 @@ setuptools.setup(
     ),
     package_data={
         "common.curves": ["published/*"],
+        "dreamerv2.report.pages": ["web.*"],
         "dreamerv2.trained": ["quickstart/*", "quickstart/checkpoints/*/*"],
     },
     py_modules=[path.stem for path in ROOT.glob("*.py") if path.stem != "setup"],
