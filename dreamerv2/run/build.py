@@ -47,6 +47,8 @@ def check_specs(
     env: base.Env | specs.Spaces,
     other: base.Env | specs.Spaces | agent_lib.Agent,
     whose: str = "the first task",
+    way_out: str = "One agent needs the same in every task: train them in runs of "
+    "their own, or leave one out of --tasks.",
 ) -> None:
     """Compares the spaces of a task's environment with those that an agent has.
 
@@ -55,6 +57,7 @@ def check_specs(
       env: Its environment, or what is known of it.
       other: Has the spaces that it must have.
       whose: Whose they are, for the message.
+      way_out: The end of the message.
 
     Raises:
       ValueError: If they differ; the message says in what.
@@ -68,9 +71,7 @@ def check_specs(
         ]
         raise ValueError(
             f"The task {name} has other spaces than {whose}:\n"
-            + "\n".join(differences)
-            + "\nOne agent needs the same in every task: train them in runs of their "
-            "own, or leave one out of --tasks."
+            + "\n".join([*differences, way_out])
         )
 
 

@@ -21,7 +21,6 @@ from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import (
     build,
     checkpoint,
-    collector,
     learner,
     phases,
     rundir,
@@ -31,6 +30,7 @@ from dreamerv2.run import (
 )
 from dreamerv2.run import tasks as tasks_lib
 from dreamerv2.run.evaluation import evaluator, set_aside
+from dreamerv2.run.sources import collector, initial
 
 
 def train(
@@ -86,7 +86,8 @@ def train(
             print(f"The run in {folder} is finished, at step {state['step']}.")
             _end_again(snapshots, folder, noted.names, schedule, config, reached)
             return True
-        run = _build(tasks, schedule, phase, config, folder)
+        first = None if latest else initial.read(config)
+        run = _build(tasks, schedule, phase, config, folder, first)
         with contextlib.closing(run):
             run.set_aside(stop)
             print(learner.plan(config))
@@ -131,13 +132,25 @@ def _build(
     phase: phases.Phase,
     config: config_lib.Config,
     folder: pathlib.Path,
+    first: initial.Initial | None,
 ) -> training.Training:
-    """Makes the parts of a run that begins with a phase, or goes on in it."""
+    """Makes the parts of a run that begins with a phase, or goes on in it.
+
+    Args:
+      tasks: As in `train`.
+      schedule: As in `train`.
+      phase: The phase.
+      config: The run's configuration.
+      folder: Where it is written to.
+      first: The weights that it begins with, if they are another run's.
+    """
     every = [*tasks.trained, *tasks.eval_only]
     timer = timing.Timer(sections=summary.SECTIONS)
     envs = build.make_envs(every[phase.task], config)
     build.tell_spaces(envs[0], config)
     agent = agent_lib.Agent(config, envs[0].obs_specs, envs[0].act_spec)
+    if first:
+        initial.give(first, agent, config)
     experience = build.make_replay(folder, config, agent)
     logger = logger_lib.Logger()  # until it is certain that the run begins
     return training.Training(
