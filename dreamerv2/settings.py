@@ -213,8 +213,9 @@ def _resolve_source(config: config_lib.Config) -> config_lib.Config:
 def resolve(config: config_lib.Config) -> config_lib.Config:
     """Imports `plugins`, and applies what one setting implies for others.
 
-    Paths of a user's modules, and of the run whose weights are taken, become absolute:
-    they hold from any folder later.
+    Paths of a user's modules, of the run whose weights are taken, and of recorded
+    episodes become absolute: they hold from any folder later. With these there is no
+    prefill.
     Under `reference` a reservoir is what the released program took for one. With
     Plan2Explore the world model learns from observations alone, and the discount
     is constant, unless `rssm_full_recon` is given.
@@ -226,6 +227,9 @@ def resolve(config: config_lib.Config) -> config_lib.Config:
     config = config.update({k: v for k, v in paths.items() if v != config[k]})
     plugins.load(config.get("plugins", ()))
     config = _resolve_source(config)
+    if config.offline:
+        path = str(pathlib.Path(config.offline).expanduser().resolve())
+        config = config.update(offline=path, prefill=0)
     if config.released_reservoir and config.replay.retention == "reservoir":
         config = config.update({"replay.retention": "random_replacement"})
     if config.expl_behavior == "Plan2Explore":

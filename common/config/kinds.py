@@ -16,7 +16,7 @@ PLACE = (  # where it runs, where it saves and shows: may change while a run goe
     "eval_model_eps",  # alone of the evaluation it touches nothing of the run
 )
 NAME = ("tag", "seed")  # which of a method's runs it is
-SOURCE = ("init_from",)  # what it begins with, another folder for each seed
+SOURCE = ("init_from", "offline")  # what it begins with: a folder for each seed
 SPEED = (  # how it is computed; the numbers are the same but for rounding
     *("unroll", "jit", "jit_compile", "deterministic"),
     *("replay.cache", "replay.keep_evicted"),

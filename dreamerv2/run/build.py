@@ -18,7 +18,7 @@ from common.envs.meaning import readings
 from common.envs.workers import parallel
 from common.nets import embeddings
 from common.records import dashboards, files, logger, origin, outputs
-from common.replay import archive, footprint, strategies
+from common.replay import archive, footprint, recorded, strategies
 from common.replay.strategies import retention, sampling
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import checkpoint
@@ -133,6 +133,8 @@ def make_replay(
 ) -> replay.Replay:
     """Makes the run's replay with the configured strategies; it is not opened yet.
 
+    That of `offline` has read its episodes already.
+
     Args:
       folder: The run's folder, on the disk that will hold the episodes.
       config: The run's configuration.
@@ -140,9 +142,24 @@ def make_replay(
 
     Raises:
       ValueError: If a number or name in `config.replay` is not valid, or a full replay
-        would not fit into memory or on the disk (unless `config.force`).
+        would not fit into memory or on the disk (unless `config.force`); if `offline`
+        is no folder of episodes of this agent.
     """
     settings, view = config.replay, _StrategyAgent(agent)
+    strategy = {
+        "retention": strategies.make_retention(config, view),
+        "sampling": strategies.make_sampling(config, view),
+    }
+    if config.offline:
+        recording = recorded.Folder(
+            config.offline,
+            specs.Spaces(agent.obs_specs, agent.act_spec),
+            minlen=settings.minlen,
+            capacity=settings.capacity,
+        )
+        print(recording)
+        only = {"kind": recorded.Replay, "capacity": settings.capacity}
+        return _make_replay(config, agent, recording, **only, **strategy)
     size = footprint.predict(agent.obs_specs, agent.act_spec.size, settings.capacity)
     print(size)
     if not config.force:
@@ -153,8 +170,7 @@ def make_replay(
         capacity=settings.capacity,
         ongoing=settings.ongoing,
         keep_evicted=settings.keep_evicted,
-        retention=strategies.make_retention(config, view),
-        sampling=strategies.make_sampling(config, view),
+        **strategy,
     )
 
 
@@ -185,12 +201,16 @@ def make_eval_replay(
 
 
 def _make_replay(
-    config: config_lib.Config, agent: agent_lib.Agent, **options: Any
+    config: config_lib.Config,
+    agent: agent_lib.Agent,
+    place: archive.Place | None = None,
+    kind: type[replay.Replay] = replay.Replay,
+    **options: Any,
 ) -> replay.Replay:
     """Makes a replay with what all of a run have in common."""
     settings = config.replay
-    return replay.Replay(
-        None,
+    return kind(
+        place,
         minlen=settings.minlen,
         maxlen=settings.maxlen,
         prioritize_ends=settings.prioritize_ends,

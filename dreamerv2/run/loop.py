@@ -30,7 +30,7 @@ from dreamerv2.run import (
 )
 from dreamerv2.run import tasks as tasks_lib
 from dreamerv2.run.evaluation import evaluator, set_aside
-from dreamerv2.run.sources import collector, initial
+from dreamerv2.run.sources import collector, initial, offline
 
 
 def train(
@@ -65,6 +65,7 @@ def train(
         schedule = phases.of_tasks(len(tasks.trained), config)
     phases.check_learns(schedule, config)
     noted = _note(tasks, schedule, config, script)
+    offline.check(config, tasks)
     build.check_tasks(tasks, config)
     snapshots = checkpoint.Checkpoints(
         rundir.path_of(config) / files.CHECKPOINTS,
