@@ -106,8 +106,8 @@ def warn_of_cut(name: str, steps: int) -> None:
     """Says that an episode of a task had no end of its own in so many steps."""
     _LOG.warning(
         "An episode of %s had not ended after %d steps (eval_limit) and was cut; its "
-        "return is that of these steps. Give the task an end with --time_limit, or "
-        "say with --eval_limit how long to wait.",
+        "return is that of these steps. Give the task an end (time_limit), or say "
+        "how long to wait (eval_limit).",
         *(name, steps),
     )
 
