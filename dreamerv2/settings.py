@@ -197,12 +197,12 @@ def _resolve_source(config: config_lib.Config) -> config_lib.Config:
             "alone."
         )
     if not source:
-        if parts:
+        if parts == "model":
             raise coerce.ConfigError(
                 f"init_from_parts is {parts}, but nothing to begin with is named; give "
                 "--init_from LOGDIR, or leave it out."
             )
-        return config
+        return config.update(init_from_parts="")
     folder, step = split_source(source)
     if folder not in SHIPPED:
         folder = str(pathlib.Path(folder).expanduser().resolve())

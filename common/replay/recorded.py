@@ -183,9 +183,8 @@ class Replay(buffer.Replay):
         if state.get("recorded") != self._recorded.digest:
             raise RecordedError(
                 "The episodes of --offline are not those that this run has learned "
-                "from until now: files were added, removed or changed, or it was none "
-                "of --offline. Put them back, or begin a run of its own in another "
-                "--logdir."
+                "from until now: files were added, removed or changed. Put them back, "
+                "or begin a run of its own in another --logdir."
             )
         super().set_state(state)
 

@@ -66,6 +66,7 @@ def train(
     phases.check_learns(schedule, config)
     noted = _note(tasks, schedule, config, script)
     offline.check(config, tasks)
+    config = initial.pinned(config)
     build.check_tasks(tasks, config)
     snapshots = checkpoint.Checkpoints(
         rundir.path_of(config) / files.CHECKPOINTS,
@@ -81,6 +82,7 @@ def train(
         state = checkpoint.load_state(latest) if latest else {"step": 0}
         reached = state["step"] * config.action_repeat if latest else None
         rundir.check(config, noted, reached)
+        offline.check_state(config, state)
         ahead = schedule.remaining(state["step"], state.get("interrupted"))
         phase = next(ahead, None)
         if phase is None:

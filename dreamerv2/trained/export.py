@@ -92,7 +92,11 @@ def save_agent(
     """
     folder.mkdir(parents=True)
     config = snapshot.config.update(
-        logdir=settings.defaults.logdir, tag="", init_from="", offline=""
+        logdir=settings.defaults.logdir,
+        tag="",
+        init_from="",
+        init_from_parts="",
+        offline="",
     )
     config.save(folder / files.CONFIG)
     files.write_tasks(folder, files.Tasks(snapshot.script, snapshot.task_names))

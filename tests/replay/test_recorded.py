@@ -206,5 +206,5 @@ def test_a_state_of_another_replay_is_refused(tmp_path):
     target = make_replay(read(tmp_path))
     state = target.get_state()
     del state["recorded"]
-    with pytest.raises(recorded.RecordedError, match="none of --offline"):
+    with pytest.raises(recorded.RecordedError, match="are not those that"):
         target.set_state(state)

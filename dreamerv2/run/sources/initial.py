@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from common import config as config_lib
 from common.nets import weights
+from common.records import files
 from dreamerv2 import settings
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import build, checkpoint, rundir
@@ -41,6 +42,28 @@ class Initial(NamedTuple):
     parts: str
     config: config_lib.Config
     snapshot: saved.Saved
+
+
+def pinned(config: config_lib.Config) -> config_lib.Config:
+    """Returns the configuration with the step that `init_from` means.
+
+    Without one it is the newest snapshot when the run is begun. A run that was begun
+    before keeps the step that its folder notes: stopped before its first snapshot, it
+    begins with the same weights again, whatever the other has learned since.
+
+    Raises:
+      InitialError, CheckpointError: As `read`.
+    """
+    logdir, step = settings.split_source(config.init_from)
+    if step or not config.init_from:
+        return config
+    path = rundir.path_of(config) / files.CONFIG
+    if path.is_file() and not config.overwrite:
+        noted = settings.complete(config_lib.Config.read(path)).init_from
+        if settings.split_source(noted)[0] == logdir:
+            return config.update(init_from=noted)
+    newest = read(config).snapshot.path
+    return config.update(init_from=f"{logdir}:{checkpoint.step_of(newest)}")
 
 
 def read(config: config_lib.Config) -> Initial | None:

@@ -98,3 +98,26 @@ def check(config: config_lib.Config, tasks: tasks_lib.TaskList) -> None:
             f"offline is {config.offline}, to which a run under way writes. Wait until "
             "it has ended, or give a copy."
         )
+
+
+def check_state(config: config_lib.Config, state: Mapping[str, Any]) -> None:
+    """Makes sure that a run goes on with the kind of episodes that it began with.
+
+    Args:
+      config: The run's configuration.
+      state: Entries of the snapshot; those of a run that begins are only its step.
+
+    Raises:
+      ConfigError: If recorded ones take the place of its own, or the other way round.
+    """
+    if "replay" not in state or bool(config.offline) == ("recorded" in state["replay"]):
+        return
+    before, now, way_out = "its own", "recorded", "leave --offline out"
+    if not config.offline:
+        before, now = now, before
+        way_out = "give --offline with the folder of those"
+    raise coerce.ConfigError(
+        f"The run in {rundir.path_of(config)} has learned from {before} episodes until "
+        f"now, and cannot go on with {now}: {way_out}, or begin another run in another "
+        "--logdir."
+    )

@@ -14,6 +14,7 @@ from dreamerv2 import settings
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import checkpoint, rundir
 from dreamerv2.run.sources import initial
+from dreamerv2.trained import export, snapshot
 
 SETTINGS = {"jit": False}  # few updates: tracing them would take longer
 EXPLORES = {"expl_behavior": "Plan2Explore"}
@@ -171,11 +172,14 @@ class Failing(dummies.Walk):
 def test_killed_and_resumed_it_ends_as_if_it_had_lived(tmp_path, source, fails_at):
     copy = shutil.copytree(source, tmp_path / "source")
     settings_ = {"init_from": str(copy), "checkpoint_every": 30}
+    goes_on = {"seed": 5, "steps": 60, "checkpoint_every": 30, "checkpoint_keep": 9}
     train(tmp_path / "whole", lambda: dummies.Walk(), **settings_)
     with pytest.raises(KeyError, match="the power has failed"):
         train(tmp_path / "stopped", lambda: Failing(fails_at), **settings_)
     if fails_at > 30:  # its own snapshot counts
         shutil.rmtree(copy)
+    else:  # the other run has learned more since
+        train(copy, resume=True, **goes_on)
     train(tmp_path / "stopped", lambda: dummies.Walk(), **settings_)
     dummies.assert_same_end(tmp_path / "whole", tmp_path / "stopped")
     _, tensors = dummies.snapshot(tmp_path / "whole")
@@ -192,10 +196,18 @@ def test_what_a_run_began_with_is_noted_and_cannot_change(
     monkeypatch.chdir(source.parent)
     train(tmp_path, init_from=source.name)
     noted = config_lib.Config.read(tmp_path / "config.yaml")
-    assert (noted.init_from, noted.init_from_parts) == (str(source), "all")
+    assert (noted.init_from, noted.init_from_parts) == (f"{source}:40", "all")
+    train(tmp_path, init_from=source.name)  # the same command is the same run
     for change in ({}, {"init_from": source.name, "init_from_parts": "model"}):
         with pytest.raises(rundir.RunDirError, match="init_from"):
             train(tmp_path, resume=True, steps=60, **change)
+
+
+def test_an_export_of_it_begins_with_nothing(tmp_path, source):
+    train(tmp_path / "run", init_from=str(source))
+    exported = export.export(snapshot.load(tmp_path / "run"), tmp_path / "exported")
+    config = settings.resolve(snapshot.load(exported / export.AGENT).config)
+    assert (config.init_from, config.init_from_parts) == ("", "")
 
 
 def test_seeds_that_begin_with_runs_of_their_own_are_of_one_method():

@@ -126,6 +126,18 @@ def test_with_other_episodes_a_run_does_not_go_on(tmp_path, episodes):
     assert lines[-1]["step"] == 60
 
 
+def test_collecting_and_recorded_episodes_do_not_take_turns_in_a_run(
+    tmp_path, episodes
+):
+    longer = {"steps": 80, "resume": True}
+    copy = shutil.copytree(episodes, tmp_path / "copy")
+    with pytest.raises(ValueError, match="has learned from its own"):
+        run(episodes.parent, dummies.Tapes(), copy, **longer)
+    run(tmp_path / "run", dummies.Tapes(), episodes)
+    with pytest.raises(ValueError, match="give --offline with the folder"):
+        dummies.run(tmp_path / "run", dummies.Tapes(), **longer)
+
+
 def test_what_cannot_be_learned_from_is_refused_before_anything_is_written(
     tmp_path, episodes
 ):
