@@ -10,7 +10,7 @@ import source
 DRAW = source.ROOT / "docs" / "draw_architecture.py"
 PAGES = (
     *("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/load.md"),
-    "docs/own_environment.md",
+    *("docs/own_environment.md", "docs/recipes.md"),
 )
 CODE = re.compile(r"`([^`\n]+)`")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
