@@ -21,7 +21,6 @@ from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import (
     build,
     checkpoint,
-    collector,
     learner,
     phases,
     rundir,
@@ -31,6 +30,7 @@ from dreamerv2.run import (
 )
 from dreamerv2.run import tasks as tasks_lib
 from dreamerv2.run.evaluation import evaluator, set_aside
+from dreamerv2.run.sources import collector, initial, offline
 
 
 def train(
@@ -65,6 +65,8 @@ def train(
         schedule = phases.of_tasks(len(tasks.trained), config)
     phases.check_learns(schedule, config)
     noted = _note(tasks, schedule, config, script)
+    offline.check(config, tasks)
+    config = initial.pinned(config)
     build.check_tasks(tasks, config)
     snapshots = checkpoint.Checkpoints(
         rundir.path_of(config) / files.CHECKPOINTS,
@@ -79,6 +81,7 @@ def train(
         state = checkpoint.load_state(latest) if latest else {"step": 0}
         reached = state["step"] * config.action_repeat if latest else None
         rundir.check(config, noted, reached)
+        offline.check_state(config, state)
         ahead = schedule.remaining(state["step"], state.get("interrupted"))
         phase = next(ahead, None)
         if phase is None:
@@ -87,7 +90,8 @@ def train(
             return True
         build.tell_run(folder, noted.names, schedule, config)
         outputs.tell(device)
-        run = _build(tasks, schedule, phase, config, folder)
+        first = None if latest else initial.read(config)
+        run = _build(tasks, schedule, phase, config, folder, first)
         with contextlib.closing(run):
             run.set_aside(stop)
             outputs.tell(learner.plan(config))
@@ -132,14 +136,26 @@ def _build(
     phase: phases.Phase,
     config: config_lib.Config,
     folder: pathlib.Path,
+    first: initial.Initial | None,
 ) -> training.Training:
-    """Makes the parts of a run that begins with a phase, or goes on in it."""
+    """Makes the parts of a run that begins with a phase, or goes on in it.
+
+    Args:
+      tasks: As in `train`.
+      schedule: As in `train`.
+      phase: The phase.
+      config: The run's configuration.
+      folder: Where it is written to.
+      first: The weights that it begins with, if they are another run's.
+    """
     every = [*tasks.trained, *tasks.eval_only]
     timer = timing.Timer(sections=summary.SECTIONS)
     envs = build.make_envs(every[phase.task], config)
     build.tell_spaces(envs[0], config)
     agent = agent_lib.Agent(config, envs[0].obs_specs, envs[0].act_spec)
     build.tell_agent(agent, config)
+    if first:
+        initial.give(first, agent, config)
     experience = build.make_replay(folder, config, agent)
     logger = logger_lib.Logger()  # until it is certain that the run begins
     return training.Training(

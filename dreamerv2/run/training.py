@@ -25,10 +25,10 @@ from common.records import files, outputs, timing
 from common.records import logger as logger_lib
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import build, checkpoint, phases, stopping, summary
-from dreamerv2.run import collector as collector_lib
 from dreamerv2.run import learner as learner_lib
 from dreamerv2.run.evaluation import evaluator as evaluator_lib
 from dreamerv2.run.evaluation import set_aside as set_aside_lib
+from dreamerv2.run.sources import collector as collector_lib
 
 _LOG = logging.getLogger(__name__)
 

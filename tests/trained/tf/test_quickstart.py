@@ -9,7 +9,8 @@ import pages
 import pytest
 
 import dreamerv2.api as dv2
-from dreamerv2.trained import command, snapshot
+from dreamerv2 import settings
+from dreamerv2.trained import command
 from dreamerv2.watch import __main__ as watch
 
 PYTHON = pages.blocks("docs/load.md", "python")
@@ -17,7 +18,7 @@ COMMANDS = [shlex.split(text) for text in pages.blocks("docs/load.md", "sh")]
 
 
 def test_the_agent_is_small_and_is_read_without_a_warning(caplog):
-    folder = snapshot.SHIPPED["quickstart"]
+    folder = settings.SHIPPED["quickstart"]
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     assert sum(sizes) <= 4e6
     agent = dv2.load("quickstart")
