@@ -11,6 +11,7 @@ from common import specs
 from common.replay import recorded
 
 (WRITES, CONVERTS) = pages.blocks("docs/recipes.md", "python")
+COMMANDS = [w for w in pages.commands("docs/recipes.md") if w[0] == "dreamerv2"]
 CART = specs.Spaces(
     {"vector": specs.ArraySpec((4,), np.dtype(np.float32))}, specs.ActionSpec(2, True)
 )
@@ -38,7 +39,7 @@ def test_the_episodes_that_the_page_writes_can_be_learned_from(tmp_path, monkeyp
     folder = read("episodes")
     assert len(folder.load()) == 100
     assert not folder.unread
-    assert f"{folder.steps:,} steps" in PAGE
+    assert f"{folder.steps:,} steps" in pages.TEXTS["docs/recipes.md"]
 
 
 class Dataset:
