@@ -52,6 +52,9 @@ extras = {
     "test": [
         "hypothesis",
         "imageio-ffmpeg",
+        "ipykernel",
+        "nbclient",
+        "nbformat",
         "pytest",
         "pytest-timeout",
         "pytest-xdist",
