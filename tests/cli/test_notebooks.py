@@ -1,4 +1,4 @@
-"""The notebooks of docs/notebooks/: they run, and what is committed is fit to be read."""
+"""The notebooks of docs/notebooks/: they run, and what is committed can be read."""
 
 import ast
 import importlib.util
