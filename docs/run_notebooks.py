@@ -81,6 +81,7 @@ def run(
         timeout=timeout,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # they come in pieces, whose number varies
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute(env=_environment())

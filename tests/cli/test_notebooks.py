@@ -27,7 +27,8 @@ SMALL = {
 PUBLIC = {"dreamerv2.api", "dreamerv2.report", "common.plot", "gym_minigrid"}
 MOST_BYTES = 400_000
 OF_A_MACHINE = re.compile(
-    r"(?<![\w.])/(home|root|tmp|usr|opt|work|var|mnt|Users)/|[A-Z]:\\|\d+ fps"
+    r"(?<![\w.])/(home|root|tmp|usr|opt|work|var|mnt|Users)/|[A-Z]:\\"
+    r"|\d+ fps|WARN|\b0x[0-9a-f]{6}"
 )
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
