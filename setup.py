@@ -48,6 +48,7 @@ extras = {
     "plot": ["matplotlib>=3.9"],
     "video": ["imageio-ffmpeg>=0.6"],
     "sweep": ["ray[default]>=2.60"],
+    "docs": ["furo", "myst-nb", "sphinx>=9"],
     "gpu": ["tensorflow[and-cuda]>=2.21"],
     "test": [
         "hypothesis",
@@ -75,6 +76,7 @@ setuptools.setup(
     ),
     package_data={
         "common.curves": ["published/*"],
+        "dreamerv2.report.pages": ["web.*"],
         "dreamerv2.trained": ["quickstart/*", "quickstart/checkpoints/*/*"],
     },
     py_modules=[path.stem for path in ROOT.glob("*.py") if path.stem != "setup"],

@@ -1,4 +1,4 @@
-"""Draws docs/architecture.png: the rooms of the code, and who imports whom.
+"""Draws docs/pictures/architecture.png: the rooms of the code, and who imports whom.
 
     python docs/draw_architecture.py
 
@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import source  # noqa: E402
 import test_architecture  # noqa: E402
 
-PICTURE = ROOT / "docs" / "architecture.png"
+PICTURE = ROOT / "docs" / "pictures" / "architecture.png"
 LINE = "#444444"
 
 # Rooms that share a box. The package dreamerv2 itself, which all of it loads, has none.

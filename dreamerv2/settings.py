@@ -21,6 +21,12 @@ SCRIPTS = {
     "dreamerv2.train": "train",
 }
 
+# Agents that come with the package, by the name that stands for a run's folder.
+SHIPPED = {
+    name: pathlib.Path(__file__).resolve().parent / "trained" / name
+    for name in ("quickstart",)
+}
+
 # The users' flags, and the configuration keys that they set.
 ALIASES = {
     "minlen": "replay.minlen",
@@ -174,10 +180,42 @@ def _in_place_of_flag(match: re.Match) -> str:
     return key
 
 
+def split_source(source: str) -> tuple[str, str]:
+    """Returns folder and step of `LOGDIR[:STEP]`; the step is empty if not given."""
+    folder, colon, step = source.rpartition(":")
+    if not (colon and step.isdecimal()) or pathlib.Path(source).expanduser().is_dir():
+        return source, ""
+    return folder, step
+
+
+def _resolve_source(config: config_lib.Config) -> config_lib.Config:
+    """Makes the path of `init_from` absolute, and says which parts are meant."""
+    source, parts = config.init_from, config.init_from_parts
+    if parts not in ("", "all", "model"):
+        raise coerce.ConfigError(
+            f"init_from_parts is {parts!r}; choose all, or model for the world model "
+            "alone."
+        )
+    if not source:
+        if parts == "model":
+            raise coerce.ConfigError(
+                f"init_from_parts is {parts}, but nothing to begin with is named; give "
+                "--init_from LOGDIR, or leave it out."
+            )
+        return config.update(init_from_parts="")
+    folder, step = split_source(source)
+    if folder not in SHIPPED:
+        folder = str(pathlib.Path(folder).expanduser().resolve())
+    whole = f"{folder}:{step}" if step else folder
+    return config.update(init_from=whole, init_from_parts=parts or "all")
+
+
 def resolve(config: config_lib.Config) -> config_lib.Config:
     """Imports `plugins`, and applies what one setting implies for others.
 
-    Paths of a user's modules become absolute: the run is found from any folder later.
+    Paths of a user's modules, of the run whose weights are taken, and of recorded
+    episodes become absolute: they hold from any folder later. With these there is no
+    prefill.
     Under `reference` a reservoir is what the released program took for one. With
     Plan2Explore the world model learns from observations alone, and the discount
     is constant, unless `rssm_full_recon` is given.
@@ -188,6 +226,10 @@ def resolve(config: config_lib.Config) -> config_lib.Config:
     paths = {key: plugins.absolute(value) for key, value in config.flat.items()}
     config = config.update({k: v for k, v in paths.items() if v != config[k]})
     plugins.load(config.get("plugins", ()))
+    config = _resolve_source(config)
+    if config.offline:
+        path = str(pathlib.Path(config.offline).expanduser().resolve())
+        config = config.update(offline=path, prefill=0)
     if config.released_reservoir and config.replay.retention == "reservoir":
         config = config.update({"replay.retention": "random_replacement"})
     if config.expl_behavior == "Plan2Explore":

@@ -9,7 +9,7 @@ import pathlib
 
 import tensorflow as tf
 
-from common.compute import replicas
+from common.compute import messages, replicas
 
 _ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
 
@@ -90,9 +90,27 @@ def _describe_device(gpus: int, devices: int) -> str:
     if devices > 1:
         return f"Device: {devices} CPU devices, {reason} and TensorFlow sees no GPU."
     if tf.test.is_built_with_cuda():
-        docker = " (docker run needs --gpus all)" if _in_docker() else ""
-        return f"Device: CPU, because TensorFlow sees no GPU{docker}."
+        return f"Device: CPU, because TensorFlow sees no GPU{_reason()}."
     return "Device: CPU, because this TensorFlow is built without CUDA."
+
+
+def _reason() -> str:
+    """Why there may be no GPU, to follow the words that there is none."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return ": CUDA_VISIBLE_DEVICES hides all"
+    if _in_docker() and not _gpu_files():
+        return " (docker run needs --gpus all)"
+    if messages.has_driver():
+        return (
+            ", although there is an NVIDIA driver. With TF_CPP_MIN_LOG_LEVEL=0 before "
+            "the command TensorFlow tells why: a driver that is too old, or libraries "
+            "that are missing (pip install 'dreamerv2[gpu]')"
+        )
+    return ""
+
+
+def _gpu_files() -> list[pathlib.Path]:
+    return list(pathlib.Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _in_docker() -> bool:

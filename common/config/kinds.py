@@ -16,6 +16,7 @@ PLACE = (  # where it runs, where it saves and shows: may change while a run goe
     "eval_model_eps",  # alone of the evaluation it touches nothing of the run
 )
 NAME = ("tag", "seed")  # which of a method's runs it is
+SOURCE = ("init_from", "offline")  # what it begins with: a folder for each seed
 SPEED = (  # how it is computed; the numbers are the same but for rounding
     *("unroll", "jit", "jit_compile", "deterministic"),
     *("replay.cache", "replay.keep_evicted"),
@@ -24,7 +25,7 @@ LOGGED = ("log_*", "eval_*")  # what is measured and written
 TASKS = ("task", "tasks", "num_tasks", "env", "cl", "cl_small", "steps")
 SCHEDULE = ("unbalanced_steps", "num_task_repeats")  # when which task is trained
 FIXED = (  # what a run was begun with, for good: not even `resume` changes it
-    *("seed", "action_repeat", "released_reservoir"),
+    *("seed", "action_repeat", "released_reservoir", "init_from", "init_from_parts"),
     *("replay.retention", "replay.retention_args", "replay.coverage.*"),
     *("replay.sampling", "replay.sampling_args"),
 )
@@ -52,4 +53,4 @@ def may_change(key: str) -> bool:
 
 def makes_another_method(key: str) -> bool:
     """Whether runs with different values of this key are of different methods."""
-    return not is_one_of(key, START, PLACE, NAME, SPEED, LOGGED, TASKS)
+    return not is_one_of(key, START, PLACE, NAME, SOURCE, SPEED, LOGGED, TASKS)

@@ -19,7 +19,7 @@ import numpy as np
 from common.curves import evaluations
 
 Curves = Sequence[evaluations.Curve]
-References = Sequence[evaluations.Curve | Curves]
+References = Sequence[evaluations.Curve | Curves | float]
 
 
 def average_performance(
@@ -141,7 +141,8 @@ def forward_transfer(
       curves: one for each task, in the order of training.
       ends: e_1 ... e_T, the step at which the training on each task ends.
       references: single-task curves, in the same order; their steps start at 0.
-        Several curves for a task are seeds, whose AUC are averaged.
+        Several curves for a task are seeds, whose AUC are averaged; a number is
+        what `reference_areas` has made of them.
       clip_negative: counts negative values as 0.
 
     Raises:
@@ -178,6 +179,29 @@ def forward_transfer_reference(
             task_forward_transfer_reference(curves, ends, references, clip_negative)
         )
     )
+
+
+def reference_areas(
+    ends: Sequence[float], references: References, clip_negative: bool = False
+) -> np.ndarray:
+    """AUC_k^ref of each task, [T]; see `forward_transfer`.
+
+    Many runs that are compared with the same references need it once.
+    """
+    ends = _increasing(ends)
+    if len(references) != len(ends):
+        raise ValueError(
+            f"{len(references)} references for {len(ends)} ends; give one a task."
+        )
+    areas = []
+    for seeds, length in zip(references, np.diff(ends, prepend=0.0), strict=True):
+        if isinstance(seeds, float):
+            areas.append(seeds)
+            continue
+        seeds = [seeds] if isinstance(seeds, evaluations.Curve) else seeds
+        seeds = [seed.clipped() for seed in seeds] if clip_negative else seeds
+        areas.append(np.mean([seed.mean(0.0, length) for seed in seeds]))
+    return np.array(areas)
 
 
 def task_forward_transfer_reference(
@@ -270,18 +294,10 @@ def _areas(
 ) -> tuple[np.ndarray, np.ndarray]:
     """AUC_k and AUC_k^ref, each [T]."""
     curves, ends = _prepare(curves, ends, clip_negative)
-    if len(references) != len(ends):
-        raise ValueError(
-            f"{len(references)} references for {len(ends)} ends; give one a task."
-        )
     starts = np.concatenate([[0.0], ends[:-1]])
-    area, reference = [], []
-    for curve, seeds, start, end in zip(curves, references, starts, ends, strict=True):
-        area.append(curve.mean(start, end))
-        seeds = [seeds] if isinstance(seeds, evaluations.Curve) else seeds
-        seeds = [seed.clipped() for seed in seeds] if clip_negative else seeds
-        reference.append(np.mean([seed.mean(0.0, end - start) for seed in seeds]))
-    return np.array(area), np.array(reference)
+    intervals = zip(curves, starts, ends, strict=True)
+    area = [curve.mean(start, end) for curve, start, end in intervals]
+    return np.array(area), reference_areas(ends, references, clip_negative)
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

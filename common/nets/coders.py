@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -115,7 +116,11 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features to a distribution for each observation."""
+    """Features to a distribution for each observation.
+
+    Attributes:
+      constant: The least that `loss` can be, in nats: that of a perfect prediction.
+    """
 
     def __init__(
         self,
@@ -157,6 +162,10 @@ class Decoder(nn.Module):
         self._scales = scales or {}
         self._loss_scale = loss_scale or optim.LossScale(tf.float32)
         self.cnn_keys, self.mlp_keys = sizes.select_keys(shapes, cnn_keys, mlp_keys)
+        self.constant = sum(
+            self._scales.get(key, 1.0) * dists.unit_constant(math.prod(shapes[key]))
+            for key in (*self.cnn_keys, *self.mlp_keys)
+        )
         self._convs, self._denses, self._outs = [], [], {}
         if self.cnn_keys:
             self._channels = [shapes[k][-1] for k in self.cnn_keys]

@@ -127,6 +127,11 @@ class Normal:
         return tfd.kl_divergence(self._dist, other._dist)
 
 
+def unit_constant(size: int) -> float:
+    """Returns -ln p of `size` numbers at the means of normals of variance one."""
+    return 0.5 * math.log(2 * math.pi) * size
+
+
 class UnitNormalImage:
     """Pixels under normals of variance one: a squared error, without the overhead."""
 
@@ -141,7 +146,7 @@ class UnitNormalImage:
     def log_prob(self, value: tf.Tensor) -> tf.Tensor:
         """Returns log-densities [...] of images [..., height, width, channels]."""
         error = tf.cast(value, tf.float32) - self.mean
-        constant = 0.5 * math.log(2 * math.pi) * math.prod(self.mean.shape[-3:])
+        constant = unit_constant(math.prod(self.mean.shape[-3:]))
         return -0.5 * _sum_squares(error) - constant
 
 

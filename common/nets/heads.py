@@ -113,7 +113,11 @@ class MLP(nn.Module):
 
 
 class Head(MLP):
-    """An MLP that predicts a scalar of the data, with its part of a model's loss."""
+    """An MLP that predicts a scalar of the data, with its part of a model's loss.
+
+    Attributes:
+      constant: The least that `loss` can be, in nats: that of a perfect prediction.
+    """
 
     def __init__(
         self,
@@ -135,6 +139,7 @@ class Head(MLP):
         """
         super().__init__(rng, inputs, (), **sizes)
         self._key, self._scale = key, scale
+        self.constant = scale * dists.unit_constant(1) * (sizes["dist"] == "mse")
 
     def loss(
         self, feat: onehots.Latents, data: Mapping[str, tf.Tensor]

@@ -29,6 +29,12 @@ def is_moment(name: str) -> bool:
     return bool(_MOMENT.fullmatch(name))
 
 
+def part(name: str) -> str:
+    """Returns the network that a weight belongs to: `actor`, `heads/reward`."""
+    first, *below = name.split("/")
+    return "/".join([first, *below[:1]] if first in _CONTAINERS else [first])
+
+
 def compare(variables: Shapes, saved: Shapes) -> Misfit:
     """Compares names and shapes.
 
@@ -42,9 +48,9 @@ def compare(variables: Shapes, saved: Shapes) -> Misfit:
     """
     lacking = [name for name in sorted(variables) if name not in saved]
     unused = [name for name in sorted(saved) if name not in variables]
-    parts = {_part(name) for name in variables if not _is_spare(name, variables)}
+    parts = {part(name) for name in variables if not _is_spare(name, variables)}
     needed = [name for name in lacking if not _is_spare(name, variables)]
-    other = [n for n in unused if not _is_spare(n, saved) and _part(n) in parts]
+    other = [n for n in unused if not _is_spare(n, saved) and part(n) in parts]
     changed = [
         f"{name} {saved[name]}, here {shape}"
         for name, shape in sorted(variables.items())
@@ -63,12 +69,6 @@ def compare(variables: Shapes, saved: Shapes) -> Misfit:
 
 def _is_spare(name: str, shapes: Shapes) -> bool:
     return is_moment(name) or not len(shapes[name])
-
-
-def _part(name: str) -> str:
-    """The network that a weight belongs to: `actor`, `heads/reward`."""
-    first, *below = name.split("/")
-    return "/".join([first, *below[:1]] if first in _CONTAINERS else [first])
 
 
 def _sentences(*groups: tuple[str, list[str]]) -> list[str]:

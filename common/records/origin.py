@@ -82,6 +82,12 @@ def describe() -> dict[str, Any]:
     }
 
 
+def code() -> str:
+    """Returns the commit of this package's files, for people; empty if git has none."""
+    commit = _git("rev-parse", "--short", "HEAD")
+    return f"commit {commit}{', changed' * bool(_is_changed())}" if commit else ""
+
+
 def _git(*words: str) -> str | None:
     """What git answers about this package; None if it does not keep its files."""
     here = pathlib.Path(__file__).resolve()

@@ -1,6 +1,7 @@
 """Where records go on this machine: the terminal and a file of JSON lines."""
 
 import collections
+import contextlib
 import itertools
 import logging
 import math
@@ -8,8 +9,9 @@ import os
 import pathlib
 import re
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 import numpy as np
@@ -21,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 SHOWN = (
     r"eval_success_\d+",
     r"eval_return_\d+",
-    "model_loss",
+    "model_error",
     "kl_loss",
     "actor_loss",
     "critic_loss",
@@ -36,7 +38,8 @@ class TerminalOutput:
     On a terminal a line is cut where the terminal ends; a file or a pipe has it all.
 
     A record with `return` is an episode. Episodes only print a line if none was printed
-    for a while; the next line of any kind gives their mean return and length.
+    for a while; the next line gives their mean return and length, unless it is that of
+    an evaluation, which has its own, of all tasks.
     """
 
     def __init__(
@@ -68,8 +71,7 @@ class TerminalOutput:
         self._bold = tty and "NO_COLOR" not in os.environ
         self._pause = (2.0 if tty else 20.0) if pause is None else pause
         self._width = width or (self._columns if tty else lambda: 0)
-        known = r"^(MiniGrid|MiniHack)-|-v\d+$"  # what a line has no room for
-        self._task_names = tuple(re.sub(known, "", name) for name in task_names)
+        self._task_names = tuple(map(short_name, task_names))
         self._shown = [re.compile(pattern) for pattern in shown]
         self._clock = clock
         self._progress = timing.Progress(total, clock=clock)
@@ -89,8 +91,10 @@ class TerminalOutput:
                 return
         elif not metrics:
             return
-        head = self._head(record.step)
-        line = _fitting("  ".join([head, *self._means(), *metrics]), self._width())
+        evaluated = any(metric.startswith("eval_") for metric in metrics)
+        head = self._head(record.step, brief=evaluated)
+        means = [] if evaluated else self._means()
+        line = _fitting("  ".join([head, *means, *metrics]), self._width())
         if self._bold:
             line = f"\x1b[1m{line[: len(head)]}\x1b[0m{line[len(head) :]}"
         print(line, file=self._stream, flush=True)
@@ -106,11 +110,14 @@ class TerminalOutput:
         except (OSError, ValueError):
             return 0
 
-    def _head(self, step: int) -> str:
+    def _head(self, step: int, brief: bool) -> str:
+        """Time and steps and, unless it is to be brief, task and speed."""
         total, left = self._progress.total, self._progress.left
         parts = [time.strftime("%H:%M"), short_number(step)]
         if total:
             parts[1:] = [f"{parts[1]}/{short_number(total)}", f"{step / total:6.1%}"]
+        if brief:
+            return f"[{'  '.join(parts)}]"
         if self._task is not None:
             index = int(self._task)
             known = 0 <= index < len(self._task_names)
@@ -141,6 +148,28 @@ class TerminalOutput:
         return [f"{name} {' '.join(values)}" for name, values in groups.items()]
 
 
+def tell(text: str) -> None:
+    """Prints a line about the run, folded at 80 columns; the same in a file."""
+    lines = textwrap.wrap(
+        text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    print("\n".join(lines), flush=True)
+
+
+def tell_now(text: str) -> None:
+    """Prints what has just happened, with the time of day; never stops the run."""
+    with contextlib.suppress(OSError, ValueError):  # nobody reads any more
+        print(f"[{time.strftime('%H:%M')}]  {text}", flush=True)
+
+
+@contextlib.contextmanager
+def timed(text: str) -> Iterator[None]:
+    """Tells what was done inside, and the seconds that it took, unless it failed."""
+    start = time.perf_counter()
+    yield
+    tell_now(f"{text}, {time.perf_counter() - start:.1f}s")
+
+
 def _fitting(line: str, width: int) -> str:
     """As much of a line as fits, its end marked; all of it where the width is 0."""
     return line if not width or len(line) <= width else f"{line[: width - 1]}…"
@@ -148,6 +177,11 @@ def _fitting(line: str, width: int) -> str:
 
 def _short_value(value: float) -> str:
     return f"{value:.0f}" if 1e3 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def short_name(task: str) -> str:
+    """The name of a task without what a line has no room for."""
+    return re.sub(r"^(MiniGrid|MiniHack)-|-v\d+$", "", task)
 
 
 def short_number(value: float) -> str:

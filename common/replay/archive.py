@@ -7,6 +7,8 @@ from typing import Any
 
 from common.replay import episodes, layouts, store
 
+Place = pathlib.Path | str | store.Nowhere  # the last stands in place of a folder
+
 
 class UnwrittenError(RuntimeError):
     """A state names episodes that are not on the disk."""
@@ -45,9 +47,7 @@ class Archive:
         on: a state that is restored may hold any of them.
     """
 
-    def __init__(
-        self, directory: pathlib.Path | str | None, *, keep_evicted: bool
-    ) -> None:
+    def __init__(self, directory: Place | None, *, keep_evicted: bool) -> None:
         """Creates the folder if need be; None keeps nothing.
 
         Raises:
@@ -55,8 +55,8 @@ class Archive:
         """
         self.opened: dict[int, episodes.Episode] = {}
         self._keep_evicted = keep_evicted
-        self._folder = store.Nowhere()
-        if directory is not None:
+        self._folder = store.Nowhere() if directory is None else directory
+        if isinstance(directory, str | pathlib.Path):
             path = pathlib.Path(directory).expanduser()
             self._folder = store.Folder(path, keep_evicted=keep_evicted)
         self._found: set[str] = set()  # names of the files found on opening

@@ -99,7 +99,7 @@ class Replay:
             self.open(directory)
 
     def open(
-        self, directory: pathlib.Path | str, state: Mapping[str, Any] | None = None
+        self, directory: archive.Place, state: Mapping[str, Any] | None = None
     ) -> None:
         """Takes over the episodes of a folder, or creates it; before the first step.
 

@@ -34,7 +34,7 @@ _HEADER_READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-_UNREADABLE = (
+UNREADABLE = (
     *(OSError, ValueError, KeyError, EOFError, TypeError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
@@ -244,7 +244,7 @@ def load(
             content = {key: member.read() for key, member in members.items()}
     except layouts.UnfitError:  # it is whole
         raise
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise  # EINVAL: a damaged file sends the reader to a place before its start
         raise Unreadable(f"{path.name}: {error}") from error

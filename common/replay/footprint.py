@@ -32,11 +32,11 @@ class Footprint(NamedTuple):
     plain: int
 
     def __str__(self) -> str:
-        """One line for the start of a run."""
+        """What is said at the start of a run."""
         memory, disk, plain = (f"{number / 1e9:.2f} GB" for number in self)
         return (
-            f"A full replay takes about {memory} of memory and {disk} of disk with "
-            f"images of grid worlds, up to {plain} of each with others."
+            f"about {memory} of memory and {disk} of disk with images of grid worlds, "
+            f"up to {plain} of each with others"
         )
 
 

@@ -8,6 +8,7 @@ hold.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -238,6 +239,17 @@ class Agent(nn.Module):
             below = opt.named_weights().items()
             state.update({f"{name}/{key}": value for key, value in below})
         return state
+
+    def parameters(self) -> dict[str, int]:
+        """Returns how many numbers each part learns, by its name for people."""
+        parts = {"world model": [self.model.opt]}
+        parts["actor and critic"] = self.task.optimizers().values()
+        if self.expl is not None:
+            parts["exploration"] = self.expl.optimizers().values()
+        return {
+            name: sum(math.prod(w.shape) for opt in opts for w in opt.weights)
+            for name, opts in parts.items()
+        }
 
     def get_state(self) -> dict[str, int]:
         """Returns the counters that random seeds derive from."""

@@ -198,9 +198,9 @@ class WorldModel(nn.Module):
         for key, value in {**log_probs, "kl": kl.value}.items():
             graphs.check_shape(f"the loss of {key}", value, B=batch, T=steps)
         total += self._config.loss_scales.kl * kl.loss
-        parts = {"kl": kl.loss}
-        parts.update({k: -tf.reduce_mean(v) for k, v in log_probs.items()})
+        parts = {"kl": kl.loss} | {k: -tf.reduce_mean(v) for k, v in log_probs.items()}
         metrics = {f"{key}_loss": value for key, value in parts.items()}
+        metrics["model_error"] = total - sum(h.constant for h in self.heads.values())
         metrics["model_kl"] = tf.reduce_mean(kl.value)
         metrics["prior_ent"] = tf.reduce_mean(self.rssm.dist(prior).entropy())
         metrics["post_ent"] = tf.reduce_mean(self.rssm.dist(post).entropy())

@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--clip_negative", action="store_true", help=text)
     text = f"write the tables to {writer.TABLES} as well, for LaTeX with booktabs"
     parser.add_argument("--latex", action="store_true", help=text)
+    text = f"write {writer.WEB} as well, one page that holds its pictures"
+    parser.add_argument("--html", action="store_true", help=text)
     paper.add_flags(parser)
     args = parser.parse_args(argv)
     path = writer.write(
@@ -41,8 +43,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         formats=args.format or ("png",),
         labels=paper.labels(args.labels),
         latex=args.latex,
+        html=args.html,
     )
     print(f"Written: {path}")
+    if args.html:
+        print(f"Written: {path.with_name(writer.WEB)}")
 
 
 if __name__ == "__main__":

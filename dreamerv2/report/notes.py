@@ -41,11 +41,19 @@ def notes(benchmark: results.Benchmark, clip_negative: bool) -> list[str]:
       clip_negative: whether negative values were counted as 0.
     """
     published, comparable = published_lib.find(benchmark.tasks, benchmark.ends)
-    names = tables.labels(benchmark)
     return [
-        *_notes(benchmark, names),
+        *names([benchmark]),
+        *_notes(benchmark, tables.labels(benchmark)),
         *_published_notes(published, comparable, clip_negative),
     ]
+
+
+def names(benchmarks: Sequence[results.Benchmark]) -> list[str]:
+    """Which methods the labels with a number are."""
+    found: dict[str, str] = {}
+    for benchmark in benchmarks:
+        found |= tables.labels(benchmark)
+    return [f"`{label}` is `{name}`." for name, label in found.items() if name != label]
 
 
 def _published_notes(
@@ -70,9 +78,7 @@ def _published_notes(
 
 def _notes(benchmark: results.Benchmark, names: Mapping[str, str]) -> list[str]:
     """What one has to know before comparing the rows."""
-    notes = [
-        f"`{label}` is `{name}`." for name, label in names.items() if name != label
-    ]
+    notes = []
     methods = [m for m in benchmark.methods.values() if m.finished]
     counts = {len(method.finished) for method in methods}
     if len(counts) > 1:

@@ -15,6 +15,7 @@ from common.curves import continual as continual_lib
 from common.curves import evaluations, intervals
 from dreamerv2.report import runs as runs_lib
 
+_LONGEST = 48  # characters of a method's name in a table
 SIGNALS = {name.removeprefix("eval_"): name for name in runs_lib.METRICS}
 
 
@@ -118,6 +119,7 @@ class Method:
 
     Attributes:
       name: the method.
+      label: what to call it: its name, or its tag and a number if that is long.
       finished: runs that enter the numbers.
       unfinished: runs that do not.
       references: task -> what it is compared with, of the tasks that have such runs.
@@ -127,6 +129,7 @@ class Method:
     """
 
     name: str
+    label: str = ""
     finished: list[runs_lib.Record] = field(default_factory=list)
     unfinished: list[runs_lib.Record] = field(default_factory=list)
     references: dict[str, Reference] = field(default_factory=dict)
@@ -181,7 +184,21 @@ def evaluate(
                 method.references = _references(method.finished[0], records)
             if method.finished:
                 _measure(method, benchmark, clip_negative)
+    _label([m for benchmark in benchmarks for m in benchmark.methods.values()])
     return benchmarks
+
+
+def _label(methods: Sequence[Method]) -> None:
+    """Gives methods their labels; one of several benchmarks has one label in all."""
+    groups: dict[str, list[str]] = {}
+    for name in dict.fromkeys(method.name for method in methods):
+        groups.setdefault(name.partition(" (")[0], []).append(name)
+    for method in methods:
+        base = method.name.partition(" (")[0]
+        names = groups[base]
+        long = names != [base] and max(map(len, names)) > _LONGEST
+        number = names.index(method.name) + 1
+        method.label = f"{base} [{number}]" if long else method.name
 
 
 def _measure(method: Method, benchmark: Benchmark, clip: bool) -> None:
@@ -193,10 +210,14 @@ def _measure(method: Method, benchmark: Benchmark, clip: bool) -> None:
             continue
         scores: dict[str, list[np.ndarray]] = {}
         matrices = []
+        known = [method.references.get(task) for task in benchmark.tasks]
+        alone = [ref and ref.curves.get(signal) for ref in known]
+        areas: list[float] = []
+        if all(alone):
+            first = method.finished[0].first_ends
+            areas = continual_lib.reference_areas(first, alone, clip).tolist()
         for run, found in zip(method.finished, runs, strict=True):
-            known = [method.references.get(task) for task in benchmark.tasks]
-            alone = [ref and ref.curves.get(signal) for ref in known]
-            terms = _terms(run, found, alone, clip)
+            terms = _terms(run, found, areas, clip)
             matrices.append(terms.pop("matrix"))
             for name, values in terms.items():
                 scores.setdefault(name, []).append(values)
@@ -211,10 +232,12 @@ def _measure(method: Method, benchmark: Benchmark, clip: bool) -> None:
 def _terms(
     run: runs_lib.Record,
     found: Mapping[int, evaluations.Curve],
-    alone: Sequence[Sequence[evaluations.Curve] | None],
+    alone: Sequence[float],
     clip: bool,
 ) -> dict[str, np.ndarray]:
     """The terms by task of every measure that is defined for one run, and its matrix.
+
+    `alone` has the AUC of the references, or nothing if a task has none.
 
     With several rounds through the tasks, forgetting counts from the end of a task's
     last training, and transfer looks at its first.
@@ -237,7 +260,7 @@ def _terms(
     if len(ours) == 1:
         return {key: terms[key] for key in ("performance", "matrix")}
     first = run.first_ends
-    if all(alone):
+    if alone:
         terms["forward_transfer"] = cm.task_forward_transfer(ours, first, alone, clip)
         terms["forward_transfer_reference"] = cm.task_forward_transfer_reference(
             ours, first, alone, clip

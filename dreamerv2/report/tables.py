@@ -12,20 +12,10 @@ import numpy as np
 
 from dreamerv2.report import improvement, model, published, replay, results, runs
 
-_LONGEST = 48  # characters of a method's name in a table
-
 
 def labels(benchmark: results.Benchmark) -> dict[str, str]:
-    """What to call each method: its name, or its tag and a number if that is long."""
-    groups: dict[str, list[str]] = {}
-    for name in benchmark.methods:
-        groups.setdefault(name.partition(" (")[0], []).append(name)
-    found = {}
-    for base, names in groups.items():
-        long = names != [base] and max(map(len, names)) > _LONGEST
-        for number, name in enumerate(names, 1):
-            found[name] = f"{base} [{number}]" if long else name
-    return found
+    """What to call each method."""
+    return {method.name: method.label for method in benchmark.methods.values()}
 
 
 def title(benchmark: results.Benchmark) -> str:

@@ -16,9 +16,11 @@ from dreamerv2.report import results, tables
 from dreamerv2.report import runs as runs_lib
 from dreamerv2.report.pages import latex as latex_lib
 from dreamerv2.report.pages import text as text_lib
+from dreamerv2.report.pages import web as web_lib
 
 PAGE = "report.md"
 TABLES = "report.tex"
+WEB = "report.html"
 _LOG = logging.getLogger(__name__)
 
 
@@ -30,6 +32,7 @@ def write(
     formats: Sequence[str] = ("png",),
     labels: Mapping[str, str] | None = None,
     latex: bool = False,
+    html: bool = False,
 ) -> pathlib.Path:
     """Writes the report of all runs below some folders.
 
@@ -40,6 +43,8 @@ def write(
       formats: Of the pictures, of `paper.FORMATS`; the page shows PNG, or the first.
       labels: Method -> what to call it.
       latex: Write the tables to report.tex as well.
+      html: Write report.html as well, one page that holds its pictures, as SVG if that
+        is of the formats; if neither this nor PNG is, they are drawn as PNG too.
 
     Returns:
       The path of report.md.
@@ -52,6 +57,8 @@ def write(
     records = _named(records, labels or {})
     benchmarks = results.evaluate(records, clip_negative)
     folder = pathlib.Path(outdir).expanduser()
+    if html and not set(formats) & set(web_lib.KINDS):
+        formats = [*formats, "png"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         content = tables.to_json(benchmarks, left_out, clip_negative)
@@ -62,6 +69,9 @@ def write(
         path.write_text(text)
         if latex:
             (folder / TABLES).write_text(latex_lib.render(text))
+        if html:
+            kind = next(each for each in web_lib.KINDS if each in formats)
+            (folder / WEB).write_text(web_lib.render(text, folder, kind))
     except OSError as error:
         raise ValueError(
             f"The report cannot be written to {folder}: {error.strerror or error}. "

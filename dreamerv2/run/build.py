@@ -18,10 +18,10 @@ from common.envs.meaning import readings
 from common.envs.workers import parallel
 from common.nets import embeddings
 from common.records import dashboards, files, logger, origin, outputs
-from common.replay import archive, footprint, strategies
+from common.replay import archive, footprint, recorded, strategies
 from common.replay.strategies import retention, sampling
 from dreamerv2.algorithm import agent as agent_lib
-from dreamerv2.run import checkpoint
+from dreamerv2.run import checkpoint, phases
 from dreamerv2.run import tasks as tasks_lib
 
 
@@ -47,6 +47,8 @@ def check_specs(
     env: base.Env | specs.Spaces,
     other: base.Env | specs.Spaces | agent_lib.Agent,
     whose: str = "the first task",
+    way_out: str = "One agent needs the same in every task: train them in runs of "
+    "their own, or leave one out of --tasks.",
 ) -> None:
     """Compares the spaces of a task's environment with those that an agent has.
 
@@ -55,6 +57,7 @@ def check_specs(
       env: Its environment, or what is known of it.
       other: Has the spaces that it must have.
       whose: Whose they are, for the message.
+      way_out: The end of the message.
 
     Raises:
       ValueError: If they differ; the message says in what.
@@ -68,9 +71,7 @@ def check_specs(
         ]
         raise ValueError(
             f"The task {name} has other spaces than {whose}:\n"
-            + "\n".join(differences)
-            + "\nOne agent needs the same in every task: train them in runs of their "
-            "own, or leave one out of --tasks."
+            + "\n".join([*differences, way_out])
         )
 
 
@@ -127,10 +128,55 @@ def tell_spaces(env: base.Env, config: config_lib.Config) -> None:
     readings.tell(readings.of_env(env), config.encoder, config.decoder)
 
 
+def tell_run(
+    folder: pathlib.Path,
+    names: Sequence[str],
+    schedule: phases.Schedule,
+    config: config_lib.Config,
+) -> None:
+    """Prints which run begins or goes on: folder, seed, code, tasks and their steps.
+
+    Args:
+      folder: The run's folder.
+      names: Names by task number; those that the schedule leaves out are evaluated on.
+      schedule: When they are trained.
+      config: The run's configuration.
+    """
+    code = origin.code()
+    outputs.tell(f"Run: {folder}, seed {config.seed}{', ' * bool(code)}{code}.")
+    short, repeats = outputs.short_number, schedule.repeats
+    once = schedule.phases[: len(schedule.phases) // repeats]
+    tasks = [
+        f"{outputs.short_name(names[task])} {short(end - start)}"
+        for _, task, start, end in once
+    ]
+    total = f"; {short(schedule.total)} in all" * (len(schedule.phases) > 1)
+    frames = config.action_repeat
+    outputs.tell(
+        f"Task{'s' * (len(tasks) > 1)}: {', '.join(tasks)} steps"
+        + f", {repeats} times" * (repeats > 1)
+        + total
+        + f"; {frames} frames a step" * (frames > 1)
+        + "."
+    )
+
+
+def tell_agent(agent: agent_lib.Agent, config: config_lib.Config) -> None:
+    """Prints how large the agent is, and in which precision it computes."""
+    short = outputs.short_number
+    sizes = [f"{name} {short(count)}" for name, count in agent.parameters().items()]
+    outputs.tell(
+        f"Parameters: {', '.join(sizes)}; precision {config.precision}, "
+        f"envs {config.envs}."
+    )
+
+
 def make_replay(
     folder: pathlib.Path, config: config_lib.Config, agent: agent_lib.Agent
 ) -> replay.Replay:
     """Makes the run's replay with the configured strategies; it is not opened yet.
+
+    That of `offline` has read its episodes already.
 
     Args:
       folder: The run's folder, on the disk that will hold the episodes.
@@ -139,11 +185,27 @@ def make_replay(
 
     Raises:
       ValueError: If a number or name in `config.replay` is not valid, or a full replay
-        would not fit into memory or on the disk (unless `config.force`).
+        would not fit into memory or on the disk (unless `config.force`); if `offline`
+        is no folder of episodes of this agent.
     """
     settings, view = config.replay, _StrategyAgent(agent)
+    strategy = {
+        "retention": strategies.make_retention(config, view),
+        "sampling": strategies.make_sampling(config, view),
+    }
+    if config.offline:
+        recording = recorded.Folder(
+            config.offline,
+            specs.Spaces(agent.obs_specs, agent.act_spec),
+            minlen=settings.minlen,
+            capacity=settings.capacity,
+        )
+        print(recording)
+        only = {"kind": recorded.Replay, "capacity": settings.capacity}
+        return _make_replay(config, agent, recording, **only, **strategy)
     size = footprint.predict(agent.obs_specs, agent.act_spec.size, settings.capacity)
-    print(size)
+    steps = outputs.short_number(settings.capacity)
+    outputs.tell(f"Replay: {steps} steps; when full, {size}.")
     if not config.force:
         footprint.check(size, folder / files.REPLAY)
     return _make_replay(
@@ -152,8 +214,7 @@ def make_replay(
         capacity=settings.capacity,
         ongoing=settings.ongoing,
         keep_evicted=settings.keep_evicted,
-        retention=strategies.make_retention(config, view),
-        sampling=strategies.make_sampling(config, view),
+        **strategy,
     )
 
 
@@ -184,12 +245,16 @@ def make_eval_replay(
 
 
 def _make_replay(
-    config: config_lib.Config, agent: agent_lib.Agent, **options: Any
+    config: config_lib.Config,
+    agent: agent_lib.Agent,
+    place: archive.Place | None = None,
+    kind: type[replay.Replay] = replay.Replay,
+    **options: Any,
 ) -> replay.Replay:
     """Makes a replay with what all of a run have in common."""
     settings = config.replay
-    return replay.Replay(
-        None,
+    return kind(
+        place,
         minlen=settings.minlen,
         maxlen=settings.maxlen,
         prioritize_ends=settings.prioritize_ends,

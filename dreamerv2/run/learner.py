@@ -38,6 +38,11 @@ def plan(config: config_lib.Config) -> str:
     often, every = config.train_steps, config.train_every
     ratio = f"{batch * length * often / every:g}" if every else "0"
     way = f"{batch} x {length} x {often} / {every}" if every else "train_every is 0"
+    if config.offline:
+        return (
+            f"Replay ratio: {ratio} transitions trained for each step ({way}), in "
+            f"which nothing is collected, after {config.pretrain:,} updates at once."
+        )
     return (
         f"Replay ratio: {ratio} transitions trained for each step collected ({way}), "
         f"after {config.prefill:,} steps of prefill and {config.pretrain:,} updates at "
@@ -238,6 +243,7 @@ class Supply:
         self._phase: phases.Phase | None = None
         self._since = 0  # step at which the phase began, or the program went on with it
         self._before: Mapping[str, int] = {}  # the counters then
+        self._collects = not config.offline
         self._watches = True  # whether the phase may still turn out to bring nothing
 
     def __call__(
@@ -257,7 +263,7 @@ class Supply:
         """
         if phase != self._phase:
             self._phase, self._since = phase, step
-            self._before, self._watches = self._experience.stats(), True
+            self._before, self._watches = self._experience.stats(), self._collects
         if self._experience.is_empty:
             if not begun and (ended or step >= self._patience):
                 raise NothingToLearnError(

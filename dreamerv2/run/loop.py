@@ -14,14 +14,13 @@ from typing import Any
 from common import config as config_lib
 from common.compute import devices
 from common.config import plugins
-from common.records import files, origin, timing
+from common.records import files, origin, outputs, timing
 from common.records import logger as logger_lib
 from dreamerv2 import settings
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import (
     build,
     checkpoint,
-    collector,
     learner,
     phases,
     rundir,
@@ -31,6 +30,7 @@ from dreamerv2.run import (
 )
 from dreamerv2.run import tasks as tasks_lib
 from dreamerv2.run.evaluation import evaluator, set_aside
+from dreamerv2.run.sources import collector, initial, offline
 
 
 def train(
@@ -65,6 +65,8 @@ def train(
         schedule = phases.of_tasks(len(tasks.trained), config)
     phases.check_learns(schedule, config)
     noted = _note(tasks, schedule, config, script)
+    offline.check(config, tasks)
+    config = initial.pinned(config)
     build.check_tasks(tasks, config)
     snapshots = checkpoint.Checkpoints(
         rundir.path_of(config) / files.CHECKPOINTS,
@@ -75,32 +77,35 @@ def train(
         jit=config.jit, deterministic=config.deterministic, devices=config.devices
     )
     with stopping.StopRequest() as stop, rundir.opened(config) as folder:
-        print(device)
         latest = None if config.overwrite else snapshots.latest()
         state = checkpoint.load_state(latest) if latest else {"step": 0}
         reached = state["step"] * config.action_repeat if latest else None
         rundir.check(config, noted, reached)
+        offline.check_state(config, state)
         ahead = schedule.remaining(state["step"], state.get("interrupted"))
         phase = next(ahead, None)
         if phase is None:
             print(f"The run in {folder} is finished, at step {state['step']}.")
             _end_again(snapshots, folder, noted.names, schedule, config, reached)
             return True
-        run = _build(tasks, schedule, phase, config, folder)
+        build.tell_run(folder, noted.names, schedule, config)
+        outputs.tell(device)
+        first = None if latest else initial.read(config)
+        run = _build(tasks, schedule, phase, config, folder, first)
         with contextlib.closing(run):
             run.set_aside(stop)
-            print(learner.plan(config))
+            outputs.tell(learner.plan(config))
             if latest:
                 run.restore(latest, snapshots, folder)
             rundir.begin(config, noted, is_saved=latest is not None)
             snapshots.move_aside()
             with origin.noted(folder, is_new=latest is None, device=device):
                 total = schedule.total * config.action_repeat
-                outputs = build.make_outputs(folder, config, total, noted.names)
-                run.begin(folder, outputs)
+                places = build.make_outputs(folder, config, total, noted.names)
+                run.begin(folder, places)
                 if latest:
                     _tell_where(run, schedule, noted.names)
-                finished = _train(run, schedule, snapshots, stop)
+                finished = _train(run, schedule, noted.names, snapshots, stop)
                 if finished:
                     frame = run.step * config.action_repeat
                     summary.conclude(
@@ -131,13 +136,26 @@ def _build(
     phase: phases.Phase,
     config: config_lib.Config,
     folder: pathlib.Path,
+    first: initial.Initial | None,
 ) -> training.Training:
-    """Makes the parts of a run that begins with a phase, or goes on in it."""
+    """Makes the parts of a run that begins with a phase, or goes on in it.
+
+    Args:
+      tasks: As in `train`.
+      schedule: As in `train`.
+      phase: The phase.
+      config: The run's configuration.
+      folder: Where it is written to.
+      first: The weights that it begins with, if they are another run's.
+    """
     every = [*tasks.trained, *tasks.eval_only]
     timer = timing.Timer(sections=summary.SECTIONS)
     envs = build.make_envs(every[phase.task], config)
     build.tell_spaces(envs[0], config)
     agent = agent_lib.Agent(config, envs[0].obs_specs, envs[0].act_spec)
+    build.tell_agent(agent, config)
+    if first:
+        initial.give(first, agent, config)
     experience = build.make_replay(folder, config, agent)
     logger = logger_lib.Logger()  # until it is certain that the run begins
     return training.Training(
@@ -181,10 +199,15 @@ def _tell_where(
 ) -> None:
     """Prints where a run goes on."""
     phase = next(schedule.remaining(run.step, run.interrupted))
-    print(
-        f"Going on from step {run.step}, phase {phase.index + 1} of "
-        f"{len(schedule.phases)}, task {names[phase.task]}."
-    )
+    where = _describe(phase, schedule, names)
+    outputs.tell(f"Going on from step {run.step}, {where}.")
+
+
+def _describe(
+    phase: phases.Phase, schedule: phases.Schedule, names: Sequence[str]
+) -> str:
+    count = len(schedule.phases)
+    return f"phase {phase.index + 1} of {count}, task {names[phase.task]}"
 
 
 def _end_again(
@@ -199,8 +222,8 @@ def _end_again(
 
     def write(metrics: Mapping[str, Any]) -> None:
         total = schedule.total * config.action_repeat
-        outputs = build.make_outputs(folder, config, total, names)
-        with logger_lib.Logger(outputs) as logger:
+        places = build.make_outputs(folder, config, total, names)
+        with logger_lib.Logger(places) as logger:
             logger.rewind(frame)  # it was not sent to wandb before
             logger.write(frame, metrics)
 
@@ -214,6 +237,7 @@ def _end_again(
 def _train(
     run: training.Training,
     schedule: phases.Schedule,
+    names: Sequence[str],
     snapshots: checkpoint.Checkpoints,
     stop: stopping.StopRequest,
 ) -> bool:
@@ -221,8 +245,12 @@ def _train(
 
     If a stop is asked for, it takes a snapshot and returns before.
     """
+    begun = run.step > 0 or len(schedule.phases) == 1  # what there is to say is said
     for phase in schedule.remaining(run.step, run.interrupted):
         run.enter(phase)
+        if not begun:
+            outputs.tell_now(_describe(phase, schedule, names))
+        begun = False
         while run.step < phase.end or run.interrupted is not None:
             if run.interrupted is None:
                 run.collect()

@@ -36,6 +36,7 @@ class Schedule:
                 "at least one step, and num_task_repeats must be at least 1."
             )
         self.phases: list[Phase] = []
+        self.repeats = repeats
         for task, count in list(enumerate(steps)) * repeats:
             start = self.total
             self.phases.append(Phase(len(self.phases), task, start, start + count))

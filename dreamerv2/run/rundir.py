@@ -262,6 +262,9 @@ def _differences(config: config_lib.Config, wanted: Callable[[str], bool]) -> li
         for key, old, new in config_lib.differences(before, settings.complete(config))
         if wanted(key)
         and (key, new) != ("precision", "auto")  # the run's machine has chosen
+        and not (
+            key == "init_from" and settings.split_source(old)[0] == new
+        )  # its step
     ]
 
 

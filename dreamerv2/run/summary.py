@@ -13,7 +13,7 @@ import numpy as np
 
 from common import config as config_lib
 from common.curves import continual, evaluations
-from common.records import files, jsonl
+from common.records import files, jsonl, timing
 from dreamerv2.run import phases
 
 _LOG = logging.getLogger(__name__)
@@ -207,7 +207,16 @@ def conclude(
     is_drawn = is_done and (folder / CURVES).exists()
     drawn = result.curves and not is_drawn and _draw(folder, names, result.curves)
     if drawn or not is_done or not result.curves:
-        print(f"{result.text}\n{drawn or ''}Everything is in {folder}.")
+        print(f"{result.text}\n{drawn or ''}{_finished(folder, frame)}")
+
+
+def _finished(folder: pathlib.Path, frame: int) -> str:
+    """The last line of a run: how far it came, in what time, and where things lie."""
+    records = jsonl.read(folder / files.METRICS)
+    walls = [record.get(jsonl.WALL) for record in records if record]
+    seconds = max((wall for wall in walls if isinstance(wall, int | float)), default=0)
+    took = f", {timing.duration(seconds)} after it began" * (seconds > 0)
+    return f"Finished: {frame:,} frames{took}. Everything is in {folder}."
 
 
 def _is_logged(folder: pathlib.Path, frame: int, metrics: Mapping[str, float]) -> bool:

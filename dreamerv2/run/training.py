@@ -21,14 +21,14 @@ from typing import Any, Protocol
 
 from common import config as config_lib
 from common import replay, specs
-from common.records import files, timing
+from common.records import files, outputs, timing
 from common.records import logger as logger_lib
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import build, checkpoint, phases, stopping, summary
-from dreamerv2.run import collector as collector_lib
 from dreamerv2.run import learner as learner_lib
 from dreamerv2.run.evaluation import evaluator as evaluator_lib
 from dreamerv2.run.evaluation import set_aside as set_aside_lib
+from dreamerv2.run.sources import collector as collector_lib
 
 _LOG = logging.getLogger(__name__)
 
@@ -229,7 +229,8 @@ class Training:
             **self._collector.tensors(),
         }
         self._due.saved()
-        with self._timer.section("save"):
+        told = outputs.timed(f"snapshot of step {self.step:,}")
+        with self._timer.section("save"), told:
             try:
                 parts = {name: part.get_state() for name, part in self._parts.items()}
             except replay.UnwrittenError as error:
@@ -281,11 +282,11 @@ class Training:
         self._keep(snapshots)
         self._is_saved = True
 
-    def begin(self, folder: pathlib.Path, outputs: Sequence[logger_lib.Output]) -> None:
+    def begin(self, folder: pathlib.Path, places: Sequence[logger_lib.Output]) -> None:
         """Begins to write: into the run's folder, and to outputs that it closes."""
         self._folder = folder
         self._identity = files.identity(folder)
-        self._logger.connect(outputs)
+        self._logger.connect(places)
         if not self._is_saved:
             self._open(folder, {})
             return

@@ -91,7 +91,13 @@ def save_agent(
     trained on.
     """
     folder.mkdir(parents=True)
-    config = snapshot.config.update(logdir=settings.defaults.logdir, tag="")
+    config = snapshot.config.update(
+        logdir=settings.defaults.logdir,
+        tag="",
+        init_from="",
+        init_from_parts="",
+        offline="",
+    )
     config.save(folder / files.CONFIG)
     files.write_tasks(folder, files.Tasks(snapshot.script, snapshot.task_names))
     spaces = weights.spaces_of(agent)

@@ -141,6 +141,20 @@ def test_every_update_samples_anew(eager):
     assert all(results[0][key] != results[1][key] for key in results[0])
 
 
+def test_the_parameters_told_are_those_that_are_learned():
+    agent = make("discrete", expl_behavior="Plan2Explore")
+    sizes = {name: weight.shape for name, weight in agent.named_weights().items()}
+    parts = agent.parameters()
+    assert set(parts) == {"world model", "actor and critic", "exploration"}
+    for name, rooms in (
+        ("world model", ("encoder/", "rssm/", "heads/")),
+        ("actor and critic", ("actor/", "critic/")),
+    ):
+        mine = [np.prod(v) for key, v in sizes.items() if key.startswith(rooms)]
+        assert parts[name] == sum(mine) > 0
+    assert 0 < parts["exploration"] < sum(map(np.prod, sizes.values()))
+
+
 def test_batches_continue_the_state_unless_an_episode_begins(eager):
     losses = []
     for first in (True, False):

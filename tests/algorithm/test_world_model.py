@@ -177,6 +177,22 @@ def test_the_loss_follows_the_kl_settings():
     assert abs(turned["model_kl"] - plain["model_kl"]) > 1e-5
 
 
+def test_the_error_is_the_loss_without_what_a_perfect_prediction_costs():
+    scales = {"reward": 3.0, "kl": 0.5}
+    settings = {f"loss_scales__{key}": scale for key, scale in scales.items()}
+    agent = tiny_agent.make("image", "vector", **settings)
+    total, metrics, _ = losses_and_gradients(agent, "image", "vector")
+    shapes = {key: spec.shape for key, spec in agent.obs_specs.items()}
+    errors = 0.5 * float(metrics["kl_loss"]) + float(metrics["discount_loss"])
+    for key in ("image", "vector", "reward"):
+        numbers = np.prod(shapes.get(key, ()))
+        halves = float(metrics[f"{key}_loss"]) - 0.5 * np.log(2 * np.pi) * numbers
+        assert halves > 0
+        errors += scales.get(key, 1.0) * halves
+    np.testing.assert_allclose(float(metrics["model_error"]), errors, rtol=1e-3)
+    assert float(metrics["model_error"]) < total
+
+
 def test_images_are_decoded_with_the_scale_that_the_optimiser_divides_by(monkeypatch):
     scales = []
     mean = chunks.mean

@@ -19,7 +19,7 @@ PACKAGES = ("dreamerv2", "common", "gym_minigrid")
 FILES = ("setup.py", "pyproject.toml", "configs.yaml", "README.md", "LICENSE")
 SCRIPTS = [f"{name}.py" for name in settings.SCRIPTS if "." not in name]
 
-# The example of the README.
+# What users of the original package write: an environment, not a function.
 EXAMPLE = """
 import gymnasium as gym
 import gym_minigrid

@@ -121,6 +121,20 @@ def test_the_runs_of_both_methods_are_drawn_for_each_task_on_its_own():
     assert improvement(two, one) == (0.5, 0.0, 1.0)
 
 
+def test_it_is_bit_for_bit_what_looking_up_each_drawn_pair_gives():
+    scores = np.random.default_rng(2)
+    ours, others = scores.integers(5, size=(7, 3)), scores.integers(5, size=(9, 3))
+    wins = (np.sign(ours[:, None] - others[None]) + 1) / 2
+    rng, values = np.random.default_rng(0), []
+    for _ in range(200):
+        rows = rng.integers(len(ours), size=ours.shape)
+        against = rng.integers(len(others), size=others.shape)
+        values.append(wins[rows[:, None], against[None], np.arange(3)].mean())
+    low, high = np.quantile(values, [(1.0 - 0.95) / 2, 1.0 - (1.0 - 0.95) / 2])
+    expected = (wins.mean(), low, high)
+    assert improvement(ours, others, samples=200) == expected
+
+
 def test_its_interval_agrees_with_a_slow_twin_over_all_resamplings():
     ours = np.array([[0.0, 0.6], [0.4, 0.7]])
     others = np.array([[0.1, 0.7], [0.3, 0.5], [0.5, 0.2]])

@@ -310,6 +310,8 @@ def test_durations_read_as_people_say_them():
 
 # Terminal.
 
+SCORES = ("success", "return")
+
 
 def terminal(clock, **settings):
     stream = io.StringIO()
@@ -324,19 +326,19 @@ def test_the_terminal_line_names_progress_task_speed_and_chosen_metrics():
     output, stream = terminal(clock)
     output.write(record(0, task=1, **{"return": 0.5, "length": 10}))
     clock.now = 1.0
-    output.write(record(10, task=1, model_loss=12.345, kl_loss=1234.6, grad_norm=1.0))
+    output.write(record(10, task=1, model_error=12.345, kl_loss=1234.6, grad_norm=1.0))
     first, second = stream.getvalue().splitlines()
     assert "DoorKey" in first and "return 0.5  length 10  1 episode" in first
     for part in ("10/1k", "1.0%", "DoorKey", "10 fps", "1m39s left"):
         assert part in second
-    assert "model_loss 12.3  kl_loss 1235" in second and "grad_norm" not in second
+    assert "model_error 12.3  kl_loss 1235" in second and "grad_norm" not in second
     assert "\x1b" not in stream.getvalue()
 
 
 @pytest.mark.parametrize("width", [20, 80, 120])
 def test_a_line_fits_the_terminal_and_begins_with_the_time_of_day(width):
     output, stream = terminal(Clock(), width=lambda: width)
-    losses = {"model_loss": 1.0, "kl_loss": 2.0, "actor_loss": 3.0, "critic_loss": 4.0}
+    losses = {"model_error": 1.0, "kl_loss": 2.0, "actor_loss": 3.0, "critic_loss": 4.0}
     scores = {f"eval_return_{k}": k / 7 for k in range(8)}
     output.write(record(10, task=1, **scores, **losses))
     line = stream.getvalue().rstrip("\n")
@@ -348,12 +350,14 @@ def test_a_line_fits_the_terminal_and_begins_with_the_time_of_day(width):
 def test_a_pipe_has_the_whole_line_and_one_speed():
     clock = Clock()
     output, stream = terminal(clock)
-    output.write(record(0, model_loss=1.0))
+    output.write(record(0, model_error=1.0))
     clock.now = 1.0
     scores = {f"eval_return_{k}": k / 7 for k in range(40)}
-    output.write(record(10, fps=99.0, **scores))
-    line = stream.getvalue().splitlines()[-1]
-    assert len(line) > 200 and line.count("fps") == 1 and "10 fps" in line
+    output.write(record(10, **scores))
+    output.write(record(10, fps=99.0, model_error=1.0))
+    scored, line = stream.getvalue().splitlines()[-2:]
+    assert len(scored) > 200 and scored.endswith(" 5.57")
+    assert line.count("fps") == 1 and "10 fps" in line
 
 
 def test_episodes_never_flood_and_none_is_forgotten():
@@ -362,12 +366,52 @@ def test_episodes_never_flood_and_none_is_forgotten():
     for step in range(1000):
         clock.now += 0.1
         output.write(record(step, length=step % 7, **{"return": float(step)}))
-    output.write(record(1000, eval_return_0=1.0, eval_return_1=0.25))
+    output.write(record(1000, model_error=1.0))
     rows = stream.getvalue().splitlines()
     assert 9 <= len(rows) <= 12
     counts = [int(row.split(" episode")[0].split()[-1]) for row in rows]
     assert sum(counts) == 1000
-    assert "eval_return 1 0.25" in rows[-1]
+
+
+def test_an_evaluation_has_a_line_of_its_own_that_80_columns_hold():
+    clock = Clock()
+    output, stream = terminal(clock, width=lambda: 80)
+    output.write(record(0, task=1, **{"return": 0.5, "length": 10}))
+    clock.now = 1.0
+    output.write(record(10, task=1, **{"return": 0.5, "length": 10}))
+    scores = {f"eval_{name}_{k}": 0.25 for name in SCORES for k in range(3)}
+    output.write(record(20, **scores))
+    output.write(record(20, task=1, model_error=1.0))
+    _, scored, line = stream.getvalue().splitlines()
+    assert scored.endswith("]  eval_success 0.25 0.25 0.25  eval_return 0.25 0.25 0.25")
+    assert "DoorKey" in line and "return 0.5" in line
+
+
+def test_what_a_run_tells_is_folded_and_a_name_is_whole(capsys):
+    outputs.tell("Run: " + "/a-b/c" * 20 + ", seed 0, commit " + "and words " * 20)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "  " + "/a-b/c" * 20 + ","
+    assert max(map(len, lines[2:])) <= 80 and all(
+        line.startswith("  ") for line in lines[1:]
+    )
+
+
+def test_what_was_done_is_told_with_its_seconds_and_a_failure_is_not(capsys):
+    with outputs.timed("snapshot of step 5"):
+        pass
+    with pytest.raises(OSError, match="disk"), outputs.timed("snapshot of step 6"):
+        raise OSError("disk")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"\[\d\d:\d\d\]  snapshot of step 5, 0\.\ds", line)
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_tells(monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    outputs.tell_now("phase 2 of 2")
 
 
 def test_a_record_without_chosen_metrics_prints_nothing():
@@ -384,11 +428,11 @@ def test_only_a_terminal_is_given_colour(monkeypatch):
 
     monkeypatch.delenv("NO_COLOR", raising=False)
     stream = Tty()
-    outputs.TerminalOutput(stream=stream).write(record(1, model_loss=1))
+    outputs.TerminalOutput(stream=stream).write(record(1, model_error=1))
     assert "\x1b[1m" in stream.getvalue()
     monkeypatch.setenv("NO_COLOR", "1")
     stream = Tty()
-    outputs.TerminalOutput(stream=stream).write(record(1, model_loss=1))
+    outputs.TerminalOutput(stream=stream).write(record(1, model_error=1))
     assert "\x1b" not in stream.getvalue()
 
 

@@ -152,6 +152,23 @@ def test_two_methods_of_one_tag_are_told_apart(tmp_path, without_pictures):
     assert any("expl_behavior=Plan2Explore" in name for name in names)
 
 
+def test_a_method_has_one_label_on_all_tasks(tmp_path, without_pictures):
+    keys = ("discount", "expl_extr_scale", "expl_intr_scale")
+    for task, values in ((A, (0.1, 0.2)), (B, (0.2, 0.3))):
+        for value in values:
+            logdir = tmp_path / "logs" / f"{task}_{value}"
+            options = {"tasks": [task], "value": lambda *_, v=value: v}
+            fake_runs.write(logdir, "a_s0", **options, **dict.fromkeys(keys, value))
+    text, _ = write(tmp_path)
+    table = [row for task in "AB" for row in rows(text, f"{task} ")]
+    found = {(row[0], row[-2]): row[1] for row in table}
+    assert found["A", "0.20"] == found["B", "0.20"]
+    assert len(set(found.values())) == 3
+    for value in ("0.1", "0.2", "0.3"):  # each is told once
+        (told,) = re.findall(rf"`(a \[.\])` is `a \(discount={value},", text)
+        assert told in found.values()
+
+
 @pytest.mark.parametrize(
     "settings, words",
     [

@@ -294,6 +294,27 @@ def test_the_reference_with_the_nearest_configuration_is_taken(tmp_path):
     assert (found.method, found.differing, found.total) == ("same", (), 400)
 
 
+def test_areas_are_computed_once_a_run_however_many_it_is_compared_with(
+    tmp_path, monkeypatch
+):
+    computed, mean = [], evaluations.Curve.mean
+
+    def counted(curve, *interval):
+        computed.append(interval)
+        return mean(curve, *interval)
+
+    monkeypatch.setattr(evaluations.Curve, "mean", counted)
+    counts = []
+    for seed in range(4):
+        fake_runs.write(tmp_path, f"a_s{seed}", seed)
+        for k, task in enumerate((A, B)):
+            fake_runs.write(tmp_path, f"one{k}_s{seed}", seed, tasks=[task])
+        computed.clear()
+        evaluate(tmp_path)
+        counts.append(len(computed))
+    assert np.ptp(np.diff(counts)) == 0  # each seed costs as much as the one before
+
+
 def test_a_perfect_reference_makes_transfer_undefined(tmp_path):
     fake_runs.write(tmp_path, "a_s0", value=rising)
     for name, task in (("one", A), ("two", B)):

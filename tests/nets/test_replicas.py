@@ -11,7 +11,7 @@ import tensorflow as tf
 import tiny_agent
 import two_devices
 
-from common.compute import devices, replicas
+from common.compute import devices, messages, replicas
 
 TOLERANCES = {"reinforce": 1e-4, "dynamics": 1e-4, "half": 2e-2}
 
@@ -152,6 +152,27 @@ def test_one_line_names_the_devices_and_the_reason():
 
 def test_without_a_gpu_the_line_says_why():
     assert devices.setup().startswith("Device: CPU, because")
+
+
+@pytest.mark.parametrize(
+    ("hidden", "docker", "driver", "words"),
+    [
+        ("-1", True, True, "CUDA_VISIBLE_DEVICES hides all"),
+        (None, True, True, "docker run needs --gpus all"),
+        (None, False, True, "TF_CPP_MIN_LOG_LEVEL=0 before the command"),
+        (None, False, False, ""),
+    ],
+)
+def test_a_driver_whose_gpu_is_not_seen_is_not_kept_quiet(
+    monkeypatch, hidden, docker, driver, words
+):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if hidden:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    monkeypatch.setattr(devices, "_in_docker", lambda: docker)
+    monkeypatch.setattr(devices, "_gpu_files", lambda: [])
+    monkeypatch.setattr(messages, "has_driver", lambda: driver)
+    assert words in devices._reason() and bool(words) == bool(devices._reason())
 
 
 @pytest.mark.parametrize("value, calls", [(None, [(-8, 2)]), ("7", [])])

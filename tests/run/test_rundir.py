@@ -350,7 +350,7 @@ def test_what_tasks_json_does_not_say_is_unknown(tmp_path, text, expected):
 def test_every_kind_of_keys_has_keys_and_what_learns_is_in_none():
     kinds_of = (kinds.START, kinds.PLACE, kinds.NAME, kinds.SPEED, kinds.LOGGED)
     known = {*settings.defaults.flat, "plugins"}
-    for kind in (*kinds_of, kinds.TASKS, kinds.SCHEDULE):
+    for kind in (*kinds_of, kinds.SOURCE, kinds.TASKS, kinds.SCHEDULE):
         for pattern in kind:
             assert any(kinds.is_one_of(key, (pattern,)) for key in known), pattern
     for pattern in kinds.FIXED:

@@ -1,6 +1,7 @@
 """Takes the Markdown of a report apart: headings, texts, lists, tables, pictures.
 
-It knows what `dreamerv2.report.pages.text` writes, not Markdown at large.
+It knows what `dreamerv2.report.pages.text` writes, not Markdown at large; `spans` does
+the same to what stands in a line.
 """
 
 import re
@@ -42,7 +43,26 @@ class Picture(NamedTuple):
     title: str
 
 
+class Span(NamedTuple):
+    """A part of a line.
+
+    Attributes:
+      kind: of `KINDS`, or empty: plain.
+      text: what is shown.
+      target: of a link, the heading that it leads to, as GitHub names it.
+    """
+
+    kind: str
+    text: str
+    target: str = ""
+
+
 Block = Heading | Text | Items | Table | Picture
+KINDS = ("bold", "emphasis", "code", "link")
+_MARKS = re.compile(
+    r"\*\*(?P<bold>.+?)\*\*|\*(?P<emphasis>.+?)\*|`(?P<code>.+?)`"
+    r"|\[(?P<link>[^]]+)\]\(#(?P<target>[^)]+)\)"
+)
 
 
 def parse(text: str) -> Iterator[Block]:
@@ -59,6 +79,19 @@ def parse(text: str) -> Iterator[Block]:
             yield Items(tuple(part.removeprefix("- ").split("\n- ")))
         else:
             yield Text(part)
+
+
+def spans(text: str) -> Iterator[Span]:
+    """Yields the parts of a line in their order, without the signs that mark them."""
+    end = 0
+    for found in _MARKS.finditer(text):
+        if found.start() > end:
+            yield Span("", text[end : found.start()])
+        (kind,) = (each for each in KINDS if found[each])
+        yield Span(kind, found[kind], found["target"] or "")
+        end = found.end()
+    if end < len(text):
+        yield Span("", text[end:])
 
 
 def _cells(line: str) -> tuple[str, ...]:

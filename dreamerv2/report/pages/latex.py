@@ -14,7 +14,7 @@ _SIGNS = {
     **{"±": r"$\pm$", "→": r"$\rightarrow$", "↑": r"$\uparrow$"},
     **{"↓": r"$\downarrow$", "–": "--", "×": r"$\times$", "…": r"\dots{}"},
 }
-_MARKS = re.compile(r"\*\*(.+?)\*\*|\*(.+?)\*|`(.+?)`")
+_COMMANDS = {"bold": "\\textbf", "emphasis": "\\emph", "code": "\\texttt"}
 
 
 def render(text: str) -> str:
@@ -28,13 +28,12 @@ def render(text: str) -> str:
 
 def escape(text: str) -> str:
     """Text as LaTeX shows it; bold, emphasis and code stay what they are."""
-    done, end = [], 0
-    for found in _MARKS.finditer(text):
-        done.append(_plain(text[end : found.start()]))
-        command = ("textbf", "emph", "texttt")[found.lastindex - 1]
-        done.append(f"\\{command}{{{_plain(found[found.lastindex])}}}")
-        end = found.end()
-    return "".join([*done, _plain(text[end:])])
+    done = []
+    for span in blocks.spans(text):
+        plain = _plain(span.text)
+        command = _COMMANDS.get(span.kind)
+        done.append(f"{command}{{{plain}}}" if command else plain)
+    return "".join(done)
 
 
 def _plain(text: str) -> str:

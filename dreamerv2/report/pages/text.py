@@ -42,7 +42,7 @@ def render(
             parts += _pictures(figures.get(number, ()))
     single = [benchmark for benchmark in benchmarks if not benchmark.continual]
     if any(benchmark.records() for benchmark in single):
-        parts += ["## Single tasks", _single(single)]
+        parts += ["## Single tasks", _single(single), _items(notes_lib.names(single))]
         parts += _pictures(figures.get(0, ()))
     if unfinished or left_out:
         parts += ["## Not in the numbers", _missing(unfinished, left_out)]
@@ -108,7 +108,11 @@ def _benchmark(benchmark: results.Benchmark, clip: bool) -> list[str]:
         parts += _improvement(benchmark, signal, names)
     parts += _model(benchmark, names)
     notes = notes_lib.notes(benchmark, clip)
-    return [*parts, "\n".join(f"- {note}" for note in notes)]
+    return [*parts, _items(notes)]
+
+
+def _items(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _measures(

@@ -200,6 +200,28 @@ def test_the_planned_replay_ratio_is_told_before_training(
     assert f"Replay ratio: {words}" in capsys.readouterr().out
 
 
+def test_a_run_tells_what_it_is_and_each_task_and_snapshot_and_its_end(
+    tmp_path, capsys
+):
+    dummies.run(tmp_path, dummies.Tapes(2), seed=3)
+    lines = capsys.readouterr().out.splitlines()
+    first = next(i for i, line in enumerate(lines) if "phase 1 of 2" in line)
+    head = "\n".join(lines[:first])
+    assert f"Run: {tmp_path}, seed 3" in head.replace("\n ", "")
+    for words in ("Tasks: walk0 40, walk1 40 steps; 80 in all.", "Device: "):
+        assert words in head
+    assert "Parameters: world model 1; precision 32, envs 1." in head
+    kinds = [re.sub(r".*?\] +|, \d+\.\ds$", "", line) for line in lines[first:]]
+    told = [kind for kind in kinds if re.match("phase|snapshot", kind)]
+    assert told == [
+        "phase 1 of 2, task walk0",
+        "snapshot of step 40",
+        "phase 2 of 2, task walk1",
+        "snapshot of step 80",
+    ]
+    assert re.fullmatch(rf"Finished: 80 frames, .* is in {tmp_path}\.", lines[-1])
+
+
 def test_the_first_update_waits_for_an_episode(tmp_path, recorder):
     tapes = dummies.Tapes(1)
     tapes.options[0] = {"limit": 30, "goal": 1000}

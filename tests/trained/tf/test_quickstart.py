@@ -5,22 +5,20 @@ import re
 import shlex
 
 import numpy as np
+import pages
 import pytest
-import source
 
 import dreamerv2.api as dv2
-from dreamerv2.trained import command, snapshot
+from dreamerv2 import settings
+from dreamerv2.trained import command
 from dreamerv2.watch import __main__ as watch
 
-PAGE = (source.ROOT / "docs" / "load.md").read_text()
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS = [block for block in FENCE.findall(PAGE)]
-PYTHON = [text for language, text in BLOCKS if language == "python"]
-COMMANDS = [shlex.split(text) for language, text in BLOCKS if language == "sh"]
+PYTHON = pages.blocks("docs/load.md", "python")
+COMMANDS = [shlex.split(text) for text in pages.blocks("docs/load.md", "sh")]
 
 
 def test_the_agent_is_small_and_is_read_without_a_warning(caplog):
-    folder = snapshot.SHIPPED["quickstart"]
+    folder = settings.SHIPPED["quickstart"]
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     assert sum(sizes) <= 4e6
     agent = dv2.load("quickstart")
@@ -38,7 +36,7 @@ def test_ten_lines_get_the_return_that_the_command_prints(capsys):
     (task,) = json.loads(capsys.readouterr().out)["tasks"]
     assert len(set(task["return"]["values"])) > 1
     assert told == f"{task['return']['mean']:.4g}"
-    assert f"It prints {told}," in PAGE
+    assert f"It prints {told}," in pages.TEXTS["docs/load.md"]
     (result,) = dv2.evaluate("quickstart", 1, 20)
     assert result.returns == task["return"]["values"]
     assert np.mean(result.success) == task["success"]["mean"]
@@ -54,8 +52,14 @@ def test_every_block_of_the_page_runs(tmp_path, monkeypatch, capsys):
     assert "success" in capsys.readouterr().out
 
 
+def test_the_readme_s_block_runs(capsys):
+    (block,) = [b for b in pages.blocks("README.md", "python") if "dv2.load" in b]
+    exec(block, {})
+    assert "(10, 64, 64, 3)" in capsys.readouterr().out
+
+
 def test_the_text_says_what_the_command_can_do():
-    text = FENCE.sub("", PAGE)
+    text = pages.prose("docs/load.md")
     flags = set(re.findall(r"--(\w+)", text))
     known = {*command.FLAGS, *watch.FLAGS, "configs"}
     for flag in flags - known:

@@ -17,6 +17,7 @@ from common.records import timing
 from dreamerv2.algorithm import agent as agent_lib
 from dreamerv2.run import build, checkpoint, phases, summary
 from dreamerv2.run import tasks as tasks_lib
+from dreamerv2.run.sources import offline
 
 # Adds what is common to all drivers: the listeners.
 Listen = Callable[[driver_lib.Driver], None]
@@ -156,9 +157,8 @@ class Collector:
         self._logged: tuple[int, dict[str, Any]] = (0, {})
         self._logger, self._timer, self._config = logger, timer, config
         self._explores = schedules.Until(config.expl_until)
-        self._environments = Environments(
-            tasks, phase.task, envs, config, self._listen_to
-        )
+        kind = offline.Idle if config.offline else Environments
+        self._environments = kind(tasks, phase.task, envs, config, self._listen_to)
 
     @property
     def restarts(self) -> int:

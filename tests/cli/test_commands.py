@@ -1,13 +1,13 @@
-"""What the README says can be typed: its commands parse, its flags and files exist."""
+"""What the pages say can be typed: commands parse, flags and files exist."""
 
 import ast
 import pathlib
 import re
-import shlex
 import sys
 import types
 
 import numpy as np
+import pages
 import pytest
 
 from common.config import plugins
@@ -18,9 +18,6 @@ from dreamerv2 import settings
 from dreamerv2.trained import command as export_command
 from dreamerv2.watch import __main__ as watch
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # Commands that read the configuration, and the block that each of them starts from.
 SCRIPTS = {
     settings.script_file(name): block for name, block in settings.SCRIPTS.items()
@@ -34,7 +31,9 @@ PARSERS = {
     "common/plot.py": "common/plot.py",
     "dreamerv2.report": "dreamerv2/report/__main__.py",
     "dreamerv2.sweep": "dreamerv2/sweep/__main__.py",
+    "benchmarks.gpu": "benchmarks/gpu/__main__.py",
     "benchmarks.learning": "benchmarks/learning/__main__.py",
+    "benchmarks.learning.batches": "benchmarks/learning/batches.py",
     "benchmarks.loop": "benchmarks/loop.py",
     "benchmarks.policy": "benchmarks/policy.py",
     "benchmarks.update": "benchmarks/update.py",
@@ -45,46 +44,26 @@ PARSERS = {
 }
 
 
-def blocks(language):
-    return [text for name, text in FENCE.findall(README) if name == language]
-
-
-def commands():
-    """The words of each command of the shell blocks, without the interpreter."""
-    found = []
-    for block in blocks("sh"):
-        for line in block.replace("\\\n", " ").splitlines():
-            line = re.sub(r"^for \w+ in .*?; do (.*); done$", r"\1", line)
-            line = line.replace("--seed $s", "--seed 1")
-            words = shlex.split(line, comments=True)
-            while words:
-                end = words.index("&&") if "&&" in words else len(words)
-                command, words = words[:end], words[end + 1 :]
-                if re.fullmatch(r"(.*/)?python3?", command[0]):
-                    command = command[2:] if command[1] == "-m" else command[1:]
-                found.append(command)
-    return found
-
-
 def own_flags(script):
-    source = (ROOT / PARSERS[script]).read_text()
+    source = (pages.ROOT / PARSERS[script]).read_text()
     if script in ("benchmarks.policy", "benchmarks.update"):
-        source += (ROOT / "benchmarks/cases.py").read_text()
+        source += (pages.ROOT / "benchmarks/cases.py").read_text()
     if script in ("common/plot.py", "dreamerv2.report", "dreamerv2.success"):
-        source += (ROOT / "common/curves/paper.py").read_text()
+        source += (pages.ROOT / "common/curves/paper.py").read_text()
     if script == "dreamerv2.watch":  # it reads its flags as the scripts do
         return set(watch.FLAGS)
     return set(re.findall(r"add_argument\(\s*\"--(\w+)\"", source))
 
 
-COMMANDS = commands()
+COMMANDS = [words for page in pages.TEXTS for words in pages.commands(page)]
+COMMANDS = [list(words) for words in dict.fromkeys(map(tuple, COMMANDS))]
 OWN = re.compile(r"# (own_\w+)\.py\n")  # begins what a reader copies into such a file
 
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """Lets the examples lie, as files, in the present folder; they are forgotten."""
-    for block in blocks("python"):
+    for block in pages.blocks("docs/own_method.md", "python"):
         if found := OWN.match(block):
             (tmp_path / f"{found[1]}.py").write_text(block)
             monkeypatch.setitem(sys.modules, found[1], None)  # to be put back
@@ -101,13 +80,13 @@ def config_of(part):
 
 
 def test_the_readme_shows_how_to_train():
-    scripts = [command[0] for command in COMMANDS]
+    scripts = [command[0] for command in pages.commands("README.md")]
     assert "train_minigrid.py" in scripts
     assert "dreamerv2.verify" in scripts
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: " ".join(words)[:60])
-def test_every_command_of_the_readme_can_be_typed(command, own):
+def test_every_command_of_the_pages_can_be_typed(command, own):
     script, *words = command
     if command[:2] == ["dreamerv2", "export"]:
         export_command.parse_flags(words[1:])
@@ -117,47 +96,48 @@ def test_every_command_of_the_readme_can_be_typed(command, own):
         given = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
         assert given <= own_flags(script)
     if script.endswith(".py"):
-        assert (ROOT / script).is_file() or pathlib.Path(script).is_file()
+        assert (pages.ROOT / script).is_file() or pathlib.Path(script).is_file()
     for word in words:
         if word.startswith(("tests/", "constraints")):
-            assert (ROOT / word).exists()
+            assert (pages.ROOT / word).exists()
 
 
 def test_the_extras_that_are_installed_exist():
-    tree = ast.parse((ROOT / "setup.py").read_text())
+    tree = ast.parse((pages.ROOT / "setup.py").read_text())
     (extras,) = [
         ast.literal_eval(node.value)
         for node in tree.body
         if isinstance(node, ast.Assign) and node.targets[0].id == "extras"
     ]
-    named = re.findall(r"\.\[([\w,]+)\]", README)
+    named = [n for t in pages.TEXTS.values() for n in re.findall(r"\.\[([\w,]+)\]", t)]
     assert named
     assert {extra for group in named for extra in group.split(",")} <= set(extras)
 
 
 def test_every_flag_that_the_text_names_exists():
-    text = FENCE.sub("", README)
+    written = [page for page in pages.TEXTS if page != "docs/flags.md"]  # generated
+    text = "\n".join(map(pages.prose, written))
     flags = set(re.findall(r"`--([\w.-]+)", text)) | set(
         re.findall(r" --([\w.-]+)", text)
     )
     known = {"configs", "help", *settings.ALIASES, *settings.SWITCHES}
     known |= set(export_command.FLAGS)
     known |= {"build-arg", "gpus", "head", "include-dashboard"}  # of docker and Ray
-    known |= {"no-deps"}  # of pip
+    known |= {"no-deps", "durations"}  # of pip and pytest
     for script in PARSERS:
         known |= own_flags(script)
     for flag in {flag.rstrip(".") for flag in flags} - known:
         settings.defaults[flag]  # KeyError names the nearest
 
 
-def test_the_retention_of_the_readme_keeps_what_brought_reward(own):
+def test_the_retention_of_the_page_keeps_what_brought_reward(own):
     strategy = strategies.make_retention(config_of("replay"), None)
     for index, reward in enumerate((1.0, 3.0, 2.0)):
         strategy.add(types.SimpleNamespace(index=index, reward=reward))
     assert [strategy.evict(), strategy.evict()] == [0, 2]
 
 
-def test_the_suite_of_the_readme_can_be_walked_through(own):
+def test_the_suite_of_the_page_can_be_walked_through(own):
     config = config_of("suite")
     env = registry.constructor(config.task, config)()
     env.reset()
@@ -166,7 +146,7 @@ def test_the_suite_of_the_readme_can_be_walked_through(own):
     assert rewards == [0.0, 0.0, 1.0]
 
 
-def test_the_output_of_the_readme_writes_returns(own, tmp_path):
+def test_the_output_of_the_page_writes_returns(own, tmp_path):
     (name,) = config_of("output").outputs
     output = plugins.choose("outputs", name, {})(tmp_path, None)
     output.write(logger.make_record(5, {"return": 2.0}))
@@ -176,7 +156,7 @@ def test_the_output_of_the_readme_writes_returns(own, tmp_path):
 
 
 @pytest.mark.tf
-def test_the_behaviour_and_the_optimiser_of_the_readme_learn(own):
+def test_the_behaviour_and_the_optimiser_of_the_page_learn(own):
     import tiny_agent
 
     behaviour = config_of("behaviour").expl_behavior
@@ -194,7 +174,8 @@ def test_the_behaviour_and_the_optimiser_of_the_readme_learn(own):
         assert any(changed.values()), part
 
 
-def test_the_examples_in_python_are_python():
-    assert blocks("python")
-    for block in blocks("python"):
-        ast.parse(block)
+@pytest.mark.parametrize("page", pages.TEXTS)
+def test_the_examples_in_python_are_python(page):
+    if page != "docs/api.md":  # which shows signatures
+        for block in pages.blocks(page, "python"):
+            ast.parse(block)
