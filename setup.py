@@ -53,6 +53,9 @@ extras = {
     "test": [
         "hypothesis",
         "imageio-ffmpeg",
+        "ipykernel",
+        "nbclient",
+        "nbformat",
         "pytest",
         "pytest-timeout",
         "pytest-xdist",

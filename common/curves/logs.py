@@ -175,8 +175,7 @@ def _describe(path: pathlib.Path, log: Log, known: dict[str, dict]) -> Run:
     """Names a run by its configuration and its folders."""
     settings = _settings(path.with_name(files.CONFIG), known)
     task, method, seed = _name(path, settings)
-    noted = files.read_tasks(path.parent)
-    tasks = noted.names if noted.script else ()
+    tasks = files.read_tasks(path.parent).names
     tasks = tasks or tuple(map(str, settings.get("tasks", ())))
     task = str(settings.get("task", task))
     if not tasks and not settings.get("cl"):

@@ -51,7 +51,8 @@ def test_a_configuration_knows_tasks_and_seed_better_than_a_folder(tmp_path):
     assert runs["cl_s1"].task(0) == "task_1"
 
 
-def test_the_tasks_that_a_script_has_noted_are_the_runs_tasks(tmp_path):
+def test_the_tasks_that_a_script_or_a_program_has_noted_are_the_runs_tasks(tmp_path):
+    """A program's run has a task in its configuration, too, which it never plays."""
     for name, script in (("a_s1", "train_minigrid"), ("b_s1", "")):
         fake_runs.write_log(tmp_path / name, POINTS, "task: default\n")
         noted = {"script": script, "tasks": ["A-v0", "B-v0"]}
@@ -59,8 +60,8 @@ def test_the_tasks_that_a_script_has_noted_are_the_runs_tasks(tmp_path):
     fake_runs.write_log(tmp_path / "c_s1", POINTS, "task: default\n")
     (tmp_path / "c_s1" / "tasks.json").write_text('{"scri')  # a killed run
     runs = named(tmp_path)
-    assert runs["a_s1"].tasks == ("A-v0", "B-v0")
-    assert runs["b_s1"].tasks == runs["c_s1"].tasks == ("default",)
+    assert runs["a_s1"].tasks == runs["b_s1"].tasks == ("A-v0", "B-v0")
+    assert runs["c_s1"].tasks == ("default",)
 
 
 def test_runs_of_one_name_and_different_settings_are_different_methods(
