@@ -64,9 +64,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         metavar="ADAPTER",
         help="another implementation, in the same rounds (see benchmarks/host.py)",
     )
-    parser.add_argument(
-        "--python", default=sys.executable, help="the interpreter for --against"
-    )
+    text = "the interpreter for --against: one for all, or one for each"
+    parser.add_argument("--python", nargs="+", default=[sys.executable], help=text)
     parser.add_argument(
         "--path", type=pathlib.Path, help="a folder on the import path of --against"
     )
@@ -82,6 +81,13 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
     for file in args.against:
         if not file.is_file():
             parser.error(f"--against: there is no file {file}.")
+    if len(args.python) == 1:
+        args.python *= len(args.against)
+    if len(args.python) != len(args.against):
+        parser.error(
+            f"--python names {len(args.python)} interpreters for {len(args.against)} "
+            "of --against; give one, or one for each."
+        )
     if args.path and not args.path.is_dir():
         parser.error(f"--path: there is no folder {args.path}.")
     try:
@@ -106,8 +112,8 @@ def variants(args: argparse.Namespace, case: Case) -> list[Variant]:
     for text, settings in args.variations.items():
         varied = case | {"settings": case["settings"] | settings}
         found.append(Variant(inturn.Source(), varied, f" {text}"))
-    for file in args.against:
-        source = inturn.Source(file.resolve(), args.python, path)
+    for file, python in zip(args.against, args.python, strict=True):
+        source = inturn.Source(file.resolve(), python, path)
         suffix = f" of {args.path.name}" if args.path else ""
         found.append(Variant(source, case, suffix))
     if args.plan2explore:

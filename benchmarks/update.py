@@ -22,6 +22,12 @@ other and then take one update each, round by round (benchmarks/inturn.py). Line
     update, median CPU s           of all threads
     peak memory, GB                resident, of the process
 
+and with `--limit` for our own, see benchmarks/limit.py:
+
+    operations, 10^9               of products and convolutions, one update
+    a product's, 10^9/s            what the machine reaches in one large product
+    share of that                  which an update reaches
+
 Brackets hold the ratio to the first column: of updates the median over rounds.
 `--against` takes any implementation for which there is an adapter; benchmarks/host.py
 says how to write one.
@@ -35,6 +41,7 @@ import statistics
 from typing import Any
 
 from benchmarks import cases, inturn
+from benchmarks import limit as limit_lib
 
 MEDIAN, CPU = "update, median s", "update, median CPU s"
 
@@ -49,6 +56,7 @@ class Column:
     wall: list[float] = dataclasses.field(default_factory=list)
     cpu: list[float] = dataclasses.field(default_factory=list)
     memory: float = 0.0  # bytes
+    limit: dict[str, float] = dataclasses.field(default_factory=dict)
 
     def update(self) -> None:
         """Takes and notes one update."""
@@ -66,6 +74,7 @@ class Column:
             "update, least s": min(self.wall),
             CPU: statistics.median(self.cpu),
             "peak memory, GB": self.memory / 1e9,
+            **self.limit,
         }
 
 
@@ -86,15 +95,25 @@ def start(worker: inturn.Worker, case: cases.Case) -> Column:
     return Column(worker, case, figures)
 
 
-def measure(variants: list[cases.Variant], rounds: int) -> dict[str, Column]:
+def measure(
+    variants: list[cases.Variant], rounds: int, limit: bool = False
+) -> dict[str, Column]:
     """Measures variants in turn; returns columns by name."""
     columns: dict[str, Column] = {}
     with contextlib.ExitStack() as stack:
+        shares = limit_lib.Limit(stack)
         for variant in variants:
             worker = stack.enter_context(inturn.Worker(variant.source))
-            columns[worker.name + variant.suffix] = start(worker, variant.case)
-        for name in inturn.rounds(rounds, list(columns)):
+            name = worker.name + variant.suffix
+            columns[name] = start(worker, variant.case)
+            if limit and variant.source == inturn.Source():
+                shares.add(name, variant.case)
+        for turn, name in enumerate(inturn.rounds(rounds, list(columns))):
+            if turn % len(columns) == 0:
+                shares.update()
             columns[name].update()
+        for name, column in columns.items():
+            column.limit = shares.figures(name, statistics.median(column.wall))
     return columns
 
 
@@ -106,7 +125,10 @@ def ratios(columns: dict[str, Column]) -> dict[str, dict[str, float]]:
         found[name] = {
             figure: value / first.figures[figure]
             for figure, value in column.figures.items()
-            if column is not first and value and first.figures[figure]
+            if column is not first
+            and value
+            and first.figures.get(figure)
+            and figure not in column.limit
         }
         if column is not first:
             found[name][MEDIAN] = inturn.ratio(column.wall, first.wall)
@@ -139,13 +161,16 @@ def main() -> None:
     kinds = ("discrete", "continuous")
     parser.add_argument("--actions", nargs="+", choices=kinds, default=["discrete"])
     cases.add_flags(parser)
+    parser.add_argument(
+        "--limit", action="store_true", help="share of what is possible"
+    )
     args = cases.parse(parser)
     print(cases.machine())
     results: list[dict[str, Any]] = []
     for size in args.size:
         for actions in args.actions:
             case = cases.make_case(size, actions == "discrete", args.settings)
-            columns = measure(cases.variants(args, case), args.rounds)
+            columns = measure(cases.variants(args, case), args.rounds, args.limit)
             figures = {name: column.figures for name, column in columns.items()}
             print(f"\n{size}, {actions} actions, {args.rounds} rounds in turn")
             print(inturn.table(figures, ratios(columns)), flush=True)

@@ -17,6 +17,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as dreamerv2.cli does for a
 import numpy as np
 import tensorflow as tf
 
+from benchmarks import operations
 from common import config as config_lib
 from common import specs
 from common.compute import devices
@@ -110,6 +111,39 @@ class Update:
         float(metrics["model_loss"])
 
 
+class Operations:
+    """Counts what one update computes, see `benchmarks.operations`."""
+
+    def __init__(self, case: dict):
+        """Builds an agent of its own, of which nothing is compiled."""
+        plain = {**case, "settings": {**case["settings"], "jit": "False"}}
+        self._update, self.info = Update(plain), {}
+
+    def __call__(self) -> None:
+        """Takes one update; `info` then has the `operations`."""
+        with operations.counted() as count:
+            self._update()
+        self.info["operations"] = count.total
+
+
+class Product:
+    """Multiplies two square matrices of the type that the case computes in."""
+
+    SIZE = 2048
+
+    def __init__(self, case: dict):
+        """Makes the matrices."""
+        half = case["settings"].get("precision") == "bfloat16"
+        kind = tf.bfloat16 if half else tf.float32
+        shape = (self.SIZE, self.SIZE)
+        self._x = tf.cast(tf.random.stateless_uniform(shape, (0, 0)), kind)
+        self.info = {"operations": 2 * self.SIZE**3}
+
+    def __call__(self) -> None:
+        """Multiplies them once, and waits."""
+        tf.matmul(self._x, self._x)[0, 0].numpy()
+
+
 class Policy:
     """Chooses actions for `rows` environments that show one image each."""
 
@@ -171,3 +205,4 @@ def training_config(case: dict) -> config_lib.Config:
 
 
 make_update, make_policy, make_training = Update, Policy, Training
+make_operations, make_product = Operations, Product
