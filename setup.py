@@ -45,6 +45,7 @@ extras = {
     ],
     "crafter": ["crafter>=1.8.3"],
     "gym": ["gym==0.26.2"],
+    "minari": ["minari[hdf5,hf]>=0.5", "pillow"],
     "plot": ["matplotlib>=3.9"],
     "video": ["imageio-ffmpeg>=0.6"],
     "sweep": ["ray[default]>=2.60"],

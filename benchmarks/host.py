@@ -22,7 +22,7 @@ the graph without running it, and a dict `info`: `weights`, their number; after 
 `returns`, pairs of the step at which an episode ends and its return, and `settings` by
 name. `case` says what to build, see `benchmarks.cases` and `benchmarks.learning.runs`;
 what an implementation cannot do is a ValueError. The adapter may name itself,
-`NAME = "..."`. `benchmarks/adapters/` has two.
+`NAME = "..."`. `benchmarks/adapters/` has some.
 """
 
 import importlib.metadata

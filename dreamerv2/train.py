@@ -4,7 +4,7 @@ dreamerv2 --task atari_pong --configs atari --logdir ~/logdir/atari_pong/1
 dreamerv2 --task dmc_walker_walk --configs dmc --logdir ~/logdir/dmc_walker_walk/1
 dreamerv2 --task gym_CartPole-v1 --logdir ~/logdir/cartpole
 dreamerv2 --cl --tasks atari_pong,atari_breakout --configs atari --split_sampling
-dreamerv2 export ~/logdir/cartpole --out exported   (dreamerv2 export --help)
+dreamerv2 export RUN --out DIR, dreamerv2 minari DATASET --out DIR   (and --help)
 
 Suites: atari, catch, crafter, dmc, gym (any Gymnasium id), minigrid, minihack.
 """
@@ -28,8 +28,8 @@ from dreamerv2.trained import command
 
 
 def main() -> None:
-    """Parses the flags, builds the task and trains, or exports: `dreamerv2`."""
-    command.run() if sys.argv[1:2] == ["export"] else cli.run(_main)
+    """Parses the flags, builds the task and trains, or what else `dreamerv2` does."""
+    command.run(sys.argv[1:]) or cli.run(_main)
 
 
 def _main() -> None:

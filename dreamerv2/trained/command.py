@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from common import config as config_lib
 from dreamerv2 import cli
+from dreamerv2.run.sources import datasets
 
 FLAGS = {
     "out": ("", "the folder that is made"),
@@ -20,9 +21,17 @@ FLAGS = {
 }
 
 
-def run() -> None:
-    """The command `dreamerv2 export`, with errors for people."""
-    cli.run(lambda: main(sys.argv[2:]), interrupted="Nothing was written.")
+def run(words: Sequence[str]) -> bool:
+    """Does what `dreamerv2 export` or `dreamerv2 minari` says, with errors for people.
+
+    Returns:
+      Whether it was one of them; else the words are flags of a training.
+    """
+    if words[:1] == ["export"]:
+        cli.run(lambda: main(words[1:]), interrupted="Nothing was written.")
+    elif words[:1] == ["minari"]:
+        cli.run(lambda: datasets.main(words[1:]))
+    return words[:1] in (["export"], ["minari"])
 
 
 def main(argv: Sequence[str]) -> None:

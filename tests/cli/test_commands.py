@@ -15,6 +15,7 @@ from common.envs import registry
 from common.records import logger
 from common.replay import strategies
 from dreamerv2 import settings
+from dreamerv2.run.sources import datasets
 from dreamerv2.trained import command as export_command
 from dreamerv2.watch import __main__ as watch
 
@@ -90,6 +91,8 @@ def test_every_command_of_the_pages_can_be_typed(command, own):
     script, *words = command
     if command[:2] == ["dreamerv2", "export"]:
         export_command.parse_flags(words[1:])
+    elif command[:2] == ["dreamerv2", "minari"]:
+        datasets.parse_flags(words[1:])
     elif script in SCRIPTS:
         settings.parse_flags(SCRIPTS[script], "", words)
     elif script in PARSERS:

@@ -1,9 +1,12 @@
 """A run that is killed at any moment and started again ends as if it never was.
 
 DREAMERV2_KILLS=20 python -m pytest tests/run/tf/test_killed.py kills every pair of
-strategies twenty times; without the variable one pair is killed three times.
+strategies twenty times; without the variable one pair is killed three times. A run that
+comes to its end is compared, and another one begins. The processes that are killed are
+forked from one that has imported everything.
 """
 
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -11,6 +14,7 @@ import subprocess
 import sys
 
 import dummies
+import killable
 import numpy as np
 import pytest
 
@@ -24,11 +28,28 @@ if KILLS:
     ]
 
 
-def run(folder: pathlib.Path, moment: int, pair: tuple[str, str]):
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["killable"])
+
+
+def run(folder: pathlib.Path, pair: tuple[str, str]) -> int:
+    """A run that nothing happens to, from a command; returns its number of moments."""
     script = pathlib.Path(__file__).resolve().parents[2] / "killable.py"
     environment = {**os.environ, "PYTHONPATH": str(script.parent.parent)}
-    command = [sys.executable, str(script), str(folder), str(moment), *pair, "kill"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [sys.executable, str(script), str(folder), "0", *pair, "kill"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout.split()[-1])
+
+
+def kill(folder: pathlib.Path, moment: int, pair: tuple[str, str]) -> bool:
+    """Goes on with a run until a moment; tells whether it came to its end before."""
+    words = (str(folder), str(moment), *pair, "kill")
+    process = FORKS.Process(target=killable.main, args=words)
+    process.start()
+    process.join()
+    assert process.exitcode in (-signal.SIGKILL, 0)
+    return process.exitcode == 0
 
 
 @pytest.mark.slow
@@ -36,13 +57,16 @@ def run(folder: pathlib.Path, moment: int, pair: tuple[str, str]):
 def test_killed_at_random_moments_a_run_ends_bit_by_bit_as_one_that_lived(
     tmp_path, pair
 ):
-    whole = run(tmp_path / "whole", 0, pair)
-    assert whole.returncode == 0, whole.stderr
-    moments = int(whole.stdout.split()[-1])
+    moments = run(tmp_path / "whole", pair)
     rng = np.random.default_rng(7)
-    for _ in range(KILLS or 3):
-        killed = run(tmp_path / "killed", int(rng.integers(1, moments)), pair)
-        assert killed.returncode in (-signal.SIGKILL, 0), killed.stderr
-    last = run(tmp_path / "killed", 0, pair)
-    assert last.returncode == 0, last.stderr
-    dummies.assert_same_end(tmp_path / "whole", tmp_path / "killed")
+    kills, ended = 0, 0
+    while kills < (KILLS or 3):
+        folder = tmp_path / f"killed{ended}"
+        if not kill(folder, int(rng.integers(1, moments // 2)), pair):
+            kills += 1
+            continue
+        dummies.assert_same_end(tmp_path / "whole", folder)
+        ended += 1
+    run(tmp_path / f"killed{ended}", pair)
+    dummies.assert_same_end(tmp_path / "whole", tmp_path / f"killed{ended}")
+    print(f"{kills} kills of {ended + 1} runs, each of {moments} moments")
