@@ -1,7 +1,8 @@
 """A run that is killed at any moment and started again ends as if it never was.
 
-DREAMERV2_KILLS=20 python -m pytest tests/run/tf/test_killed.py kills every pair of
-strategies twenty times; without the variable one pair is killed three times. A run that
+DREAMERV2_KILLS=200 python -m pytest tests/run/tf/test_killed.py kills every pair of
+strategies twenty times, and two hundred times with a recorder in the agent's place,
+which is quick; without the variable it is one pair, three and ten times. A run that
 comes to its end is compared, and another one begins. The processes that are killed are
 forked from one that has imported everything.
 """
@@ -19,37 +20,55 @@ import numpy as np
 import pytest
 
 KILLS = int(os.environ.get("DREAMERV2_KILLS", 0))
-PAIRS = [("reservoir", "uncertainty")]
+PAIRS, OF_RECORDER = [("reservoir", "uncertainty")], [("split", "uniform")]
 if KILLS:
     PAIRS = [
         *(("fifo", "uniform"), ("reservoir", "recent"), ("reservoir", "uncertainty")),
         *(("random_replacement", "reward"), ("coverage", "uniform")),
         *(("split", "uniform"), ("split", "uncertainty")),
     ]
+    OF_RECORDER = [pair for pair in PAIRS if "uncertainty" not in pair]  # of a model
 
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["killable"])
 
 
-def run(folder: pathlib.Path, pair: tuple[str, str]) -> int:
+def run(folder: pathlib.Path, words: tuple[str, ...]) -> int:
     """A run that nothing happens to, from a command; returns its number of moments."""
     script = pathlib.Path(__file__).resolve().parents[2] / "killable.py"
     environment = {**os.environ, "PYTHONPATH": str(script.parent.parent)}
-    command = [sys.executable, str(script), str(folder), "0", *pair, "kill"]
+    command = [sys.executable, str(script), str(folder), "0", *words]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1])
 
 
-def kill(folder: pathlib.Path, moment: int, pair: tuple[str, str]) -> bool:
+def kill(folder: pathlib.Path, moment: int, words: tuple[str, ...]) -> bool:
     """Goes on with a run until a moment; tells whether it came to its end before."""
-    words = (str(folder), str(moment), *pair, "kill")
-    process = FORKS.Process(target=killable.main, args=words)
+    args = (str(folder), str(moment), *words)
+    process = FORKS.Process(target=killable.main, args=args)
     process.start()
     process.join()
     assert process.exitcode in (-signal.SIGKILL, 0)
     return process.exitcode == 0
+
+
+def check(folder: pathlib.Path, count: int, *words: str) -> None:
+    """Kills runs so many times, and compares each with one that lived."""
+    moments = run(folder / "whole", words)
+    rng = np.random.default_rng(7)
+    kills, ended = 0, 0
+    while kills < count:
+        killed = folder / f"killed{ended}"
+        if not kill(killed, int(rng.integers(1, moments // 2)), words):
+            kills += 1
+            continue
+        dummies.assert_same_end(folder / "whole", killed)
+        ended += 1
+    run(folder / f"killed{ended}", words)
+    dummies.assert_same_end(folder / "whole", folder / f"killed{ended}")
+    print(f"{kills} kills of {ended + 1} runs, each of {moments} moments")
 
 
 @pytest.mark.slow
@@ -57,16 +76,10 @@ def kill(folder: pathlib.Path, moment: int, pair: tuple[str, str]) -> bool:
 def test_killed_at_random_moments_a_run_ends_bit_by_bit_as_one_that_lived(
     tmp_path, pair
 ):
-    moments = run(tmp_path / "whole", pair)
-    rng = np.random.default_rng(7)
-    kills, ended = 0, 0
-    while kills < (KILLS or 3):
-        folder = tmp_path / f"killed{ended}"
-        if not kill(folder, int(rng.integers(1, moments // 2)), pair):
-            kills += 1
-            continue
-        dummies.assert_same_end(tmp_path / "whole", folder)
-        ended += 1
-    run(tmp_path / f"killed{ended}", pair)
-    dummies.assert_same_end(tmp_path / "whole", tmp_path / f"killed{ended}")
-    print(f"{kills} kills of {ended + 1} runs, each of {moments} moments")
+    check(tmp_path, KILLS // 10 or 3, *pair, "kill", "dreamer")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", OF_RECORDER, ids="+".join)
+def test_so_does_a_run_with_a_recorder_in_the_agents_place(tmp_path, pair):
+    check(tmp_path, KILLS or 10, *pair, "kill", "recorder")
