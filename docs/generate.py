@@ -246,7 +246,57 @@ def forgetting() -> str:
     return "\n".join(lines)
 
 
-NUMBERS: dict[str, Callable[[], str]] = {"forgetting": forgetting}
+def _speed() -> dict[str, dict[str, float]]:
+    text = (ROOT / "results/speed/intel_amx.json").read_text()
+    return json.loads(text)["columns"]
+
+
+def speed() -> str:
+    """Returns README's four rows: seconds of an update."""
+    columns = _speed()
+    rows = {
+        "this": ("small", "full"),
+        "this, `--precision bfloat16`": ("small, bfloat16", "full, bfloat16"),
+        "the author's, TensorFlow 2.15": ("small, original", "full, original"),
+        "this, with Plan2Explore": ("", "full with Plan2Explore"),
+    }
+    lines = ["| | small | full |", "|---|---|---|"]
+    for name, (small, full) in rows.items():
+        cells = [
+            _seconds(columns[key]["update"]) if key else "-" for key in (small, full)
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def speed_of_all() -> str:
+    """Returns the table of all columns of that machine."""
+    columns = _speed()
+    figures = {
+        "update, median": ("update", "s"),
+        "update, CPU seconds of all threads": ("cpu", ""),
+        "process start to end of the first update": ("start", "s"),
+        "peak memory": ("memory", "GB"),
+    }
+    lines = [f"| | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
+    for name, (key, unit) in figures.items():
+        cells = [
+            f"{_seconds(c[key]) if key == 'update' else c[key]} {unit}".strip()
+            for c in columns.values()
+        ]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.2f}" if value < 2 else f"{value:.1f}"
+
+
+NUMBERS: dict[str, Callable[[], str]] = {
+    "forgetting": forgetting,
+    "speed": speed,
+    "speed_of_all": speed_of_all,
+}
 
 
 def filled(text: str) -> str:
