@@ -20,14 +20,14 @@ import numpy as np
 import pytest
 
 KILLS = int(os.environ.get("DREAMERV2_KILLS", 0))
-PAIRS, OF_RECORDER = [("reservoir", "uncertainty")], [("split", "uniform")]
+PAIRS, OF_RECORDER = [("reservoir", "uncertainty")], [("fifo", "uniform")]
 if KILLS:
     PAIRS = [
         *(("fifo", "uniform"), ("reservoir", "recent"), ("reservoir", "uncertainty")),
         *(("random_replacement", "reward"), ("coverage", "uniform")),
         *(("split", "uniform"), ("split", "uncertainty")),
     ]
-    OF_RECORDER = [pair for pair in PAIRS if "uncertainty" not in pair]  # of a model
+    OF_RECORDER = [PAIRS[0], PAIRS[1], PAIRS[3]]  # it reads vectors and has no model
 
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -54,6 +54,15 @@ def kill(folder: pathlib.Path, moment: int, words: tuple[str, ...]) -> bool:
     return process.exitcode == 0
 
 
+def compare(whole: pathlib.Path, killed: pathlib.Path) -> None:
+    """The same end; an older snapshot may be left over, with what it needs.
+
+    Killed after its last snapshot a run is finished, and nothing is tidied any more.
+    """
+    dummies.assert_same_end(whole, killed, replay=False)
+    assert dummies.stored(whole).items() <= dummies.stored(killed).items()
+
+
 def check(folder: pathlib.Path, count: int, *words: str) -> None:
     """Kills runs so many times, and compares each with one that lived."""
     moments = run(folder / "whole", words)
@@ -64,10 +73,10 @@ def check(folder: pathlib.Path, count: int, *words: str) -> None:
         if not kill(killed, int(rng.integers(1, moments // 2)), words):
             kills += 1
             continue
-        dummies.assert_same_end(folder / "whole", killed)
+        compare(folder / "whole", killed)
         ended += 1
     run(folder / f"killed{ended}", words)
-    dummies.assert_same_end(folder / "whole", folder / f"killed{ended}")
+    compare(folder / "whole", folder / f"killed{ended}")
     print(f"{kills} kills of {ended + 1} runs, each of {moments} moments")
 
 
