@@ -30,16 +30,22 @@ if KILLS:
     OF_RECORDER = [PAIRS[0], PAIRS[1], PAIRS[3]]  # it reads vectors and has no model
 
 
+SCRIPT = pathlib.Path(killable.__file__)
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["killable"])
 
 
+@pytest.fixture(autouse=True)
+def found(monkeypatch):
+    """The server that forks finds what it loads beforehand, and is silent if not."""
+    folders = (SCRIPT.parent, SCRIPT.parent.parent)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
+
+
 def run(folder: pathlib.Path, words: tuple[str, ...]) -> int:
     """A run that nothing happens to, from a command; returns its number of moments."""
-    script = pathlib.Path(__file__).resolve().parents[2] / "killable.py"
-    environment = {**os.environ, "PYTHONPATH": str(script.parent.parent)}
-    command = [sys.executable, str(script), str(folder), "0", *words]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [sys.executable, str(SCRIPT), str(folder), "0", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return int(done.stdout.split()[-1])
 
@@ -49,7 +55,7 @@ def kill(folder: pathlib.Path, moment: int, words: tuple[str, ...]) -> bool:
     args = (str(folder), str(moment), *words)
     process = FORKS.Process(target=killable.main, args=args)
     process.start()
-    process.join()
+    process.join(200)
     assert process.exitcode in (-signal.SIGKILL, 0)
     return process.exitcode == 0
 
