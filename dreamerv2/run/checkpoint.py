@@ -113,19 +113,21 @@ class Checkpoints:
                 "Free some space or make the folder writable; older snapshots stay."
             ) from error
         self._states[target] = state
-        for old in self.paths()[: -self._keep]:
-            if old not in self._always:
-                _remove(old)
+        self.tidy()
         return target
+
+    def tidy(self) -> None:
+        """Removes all but the newest snapshots and those that always stay."""
+        for old in sorted({*self.paths()[: -self._keep]} - {*self._always}):
+            _remove(old)
 
     def paths(self) -> list[pathlib.Path]:
         """Returns the complete snapshots, oldest first."""
         if not self._folder.is_dir():
             return []
-        names = self._folder.glob(f"{_PREFIX}*")
         return sorted(
             path
-            for path in names
+            for path in self._folder.glob(f"{_PREFIX}*")
             if _NAME.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
         )
 

@@ -228,8 +228,8 @@ def _end_again(
             logger.write(frame, metrics)
 
     summary.conclude(folder, names, schedule, config, frame, write)
-    states = snapshots.states()
-    build.tidy_replays(folder, config, states)
+    snapshots.tidy()
+    build.tidy_replays(folder, config, snapshots.states())
     if config.del_exp_replay:
         rundir.delete_replays(folder)
 
