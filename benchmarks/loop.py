@@ -23,8 +23,8 @@ import time
 
 import numpy as np
 
-from benchmarks import cases
 from benchmarks.adapters import ours
+from benchmarks.turns import cases
 from common import config as config_lib
 from common.envs import base
 from dreamerv2 import settings as settings_lib

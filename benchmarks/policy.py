@@ -7,9 +7,9 @@
 A step encodes an image of 64x64x3 for each environment, updates the latent state and
 chooses one of seven actions; `explore` is a step of collecting, `evaluate` one of
 evaluation. Every implementation is a process of its own, they take turns of 50 steps in
-each round (benchmarks/inturn.py), each batch and mode in turn too. Columns: the median
-and least milliseconds of a step, those of CPU of all threads, and the median's ratio to
-the least batch and to the first implementation, over rounds.
+each round (benchmarks/turns/inturn.py), each batch and mode in turn too. Columns: the
+median and least milliseconds of a step, those of CPU of all threads, and the median's
+ratio to the least batch and to the first implementation, over rounds.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import json
 import statistics
 from typing import Any
 
-from benchmarks import cases, inturn
+from benchmarks.turns import cases, inturn
 
 STEPS = 50  # of each turn
 MODES = ("explore", "evaluate")

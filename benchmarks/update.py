@@ -10,7 +10,7 @@
 A batch is 16 x 50 frames of 64x64x3 and seven actions, the horizon 15. `full` has the
 defaults of configs.yaml; `small` has deter and hidden 200, CNN depth 16 and heads of
 2 x 200. Each column of a table is a process of its own; they are started one after the
-other and then take one update each, round by round (benchmarks/inturn.py). Lines:
+other and then take one update each, round by round (benchmarks/turns/inturn.py). Lines:
 
     weights, million               of all networks, Plan2Explore's included
     tracing, s                     building the graph of an update, nothing run
@@ -22,15 +22,15 @@ other and then take one update each, round by round (benchmarks/inturn.py). Line
     update, median CPU s           of all threads
     peak memory, GB                resident, of the process
 
-and with `--limit` for our own, see benchmarks/limit.py:
+and with `--limit` for our own, see benchmarks/turns/limit.py:
 
     operations, 10^9               of products and convolutions, one update
     a product's, 10^9/s            what the machine reaches in one large product
     share of that                  which an update reaches
 
 Brackets hold the ratio to the first column: of updates the median over rounds.
-`--against` takes any implementation for which there is an adapter; benchmarks/host.py
-says how to write one.
+`--against` takes any implementation for which there is an adapter;
+benchmarks/turns/host.py says how to write one.
 """
 
 import argparse
@@ -40,8 +40,8 @@ import json
 import statistics
 from typing import Any
 
-from benchmarks import cases, inturn
-from benchmarks import limit as limit_lib
+from benchmarks.turns import cases, inturn
+from benchmarks.turns import limit as limit_lib
 
 MEDIAN, CPU = "update, median s", "update, median CPU s"
 

@@ -1,7 +1,7 @@
 """Adapter of this repository on one device: `ours`, and the memory of that device.
 
-A case has two entries more than those of `benchmarks.cases`: `rehearse`, whether a CPU
-shall build the graphs that a GPU gets, and `devices`, how many share an update.
+A case has two entries more than those of `benchmarks.turns.cases`: `rehearse`, whether
+a CPU shall build the graphs that a GPU gets, and `devices`, how many share an update.
 """
 
 from typing import Any

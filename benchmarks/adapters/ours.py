@@ -17,7 +17,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")  # as dreamerv2.cli does for a
 import numpy as np
 import tensorflow as tf
 
-from benchmarks import operations
+from benchmarks.turns import operations
 from common import config as config_lib
 from common import specs
 from common.compute import devices
@@ -112,7 +112,7 @@ class Update:
 
 
 class Operations:
-    """Counts what one update computes, see `benchmarks.operations`."""
+    """Counts what one update computes, see `benchmarks.turns.operations`."""
 
     def __init__(self, case: dict):
         """Builds an agent of its own, of which nothing is compiled."""

@@ -114,7 +114,7 @@ class Update:
             for part, module in zip(parts, modules[:3], strict=True)
         ]
         self._optimizers = self._fabric.setup_optimizers(*optimizers)
-        weights = [w for module in modules[:3] for w in module.parameters()]
+        weights = [w for module in modules for w in module.parameters()]
         self.info = {"weights": sum(w.numel() for w in weights)}
 
     def __call__(self):

@@ -1,14 +1,14 @@
 """The cells of the table: what is measured, each in a process of its own.
 
 A cell is named by its kind, a function of `benchmarks.gpu.measure`, and by what varies:
-`update/full + P2E/16/xla/loop`. Its case is that of `benchmarks.cases` with a few
+`update/full + P2E/16/xla/loop`. Its case is that of `benchmarks.turns.cases` with a few
 entries more; `settings` are keys of our configuration.
 """
 
 import itertools
 from typing import Any, NamedTuple
 
-from benchmarks import cases
+from benchmarks.turns import cases
 from dreamerv2 import settings as settings_lib
 
 PRECISIONS = ("32", "16", "bfloat16")

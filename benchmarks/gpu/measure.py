@@ -2,7 +2,7 @@
 
 The cell arrives on stdin as JSON, `kind` and `case`; its figures leave as JSON in the
 file that is named, or `error`, what went wrong. Updates and policies are processes
-below this one (benchmarks/inturn.py), the rest is measured here.
+below this one (benchmarks/turns/inturn.py), the rest is measured here.
 """
 
 import json
@@ -15,10 +15,11 @@ import time
 import traceback
 from typing import Any
 
-from benchmarks import cases, inturn, policy, update
+from benchmarks import policy, update
 from benchmarks.gpu import busy
+from benchmarks.turns import cases, inturn
 
-DEVICE = inturn.Source(inturn.HERE / "adapters" / "device.py")
+DEVICE = inturn.Source(inturn.ADAPTERS / "device.py")
 GOLDEN = inturn.ROOT / "tests" / "golden"
 STRETCH = 5.0  # seconds of updates over which the GPU is watched
 STEPS = 500  # of an environment

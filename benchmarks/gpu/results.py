@@ -13,9 +13,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import cases, inturn
 from benchmarks.gpu import grid
 from benchmarks.learning import runs
+from benchmarks.turns import cases, inturn
 
 MEASURE = "benchmarks.gpu.measure"
 # Of tiny networks one asks whether XLA compiles them, not how fast the result is.

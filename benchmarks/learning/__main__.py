@@ -30,8 +30,8 @@ import pathlib
 import re
 import sys
 
-from benchmarks import inturn
 from benchmarks.learning import report, runs
+from benchmarks.turns import inturn
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -58,7 +58,7 @@ def sources(args: argparse.Namespace) -> dict[str, inturn.Source]:
     Raises:
       ValueError: If an adapter is missing, or two agents have one name.
     """
-    original = inturn.Source(inturn.HERE / "adapters/original.py", args.python, None)
+    original = inturn.Source(inturn.ADAPTERS / "original.py", args.python, None)
     found = {"ours": inturn.Source(), "original": original}
     for file in args.also:
         if not file.is_file():

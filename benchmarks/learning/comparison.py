@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import cases
 from benchmarks.learning import runs
+from benchmarks.turns import cases
 from common.curves import intervals
 
 WIDTH = 500  # steps of a bin

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import cases
 from benchmarks.learning import comparison, runs
+from benchmarks.turns import cases
 from common.curves import intervals
 
 ALL = "all"  # the column of a run's mean over its bins

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from benchmarks import cases, inturn
+from benchmarks.turns import cases, inturn
 
 CASE: cases.Case = dict(
     task="minigrid_MiniGrid-Empty-5x5-v0",

@@ -9,7 +9,8 @@ import sys
 
 import pytest
 
-from benchmarks import cases, inturn, policy, update
+from benchmarks import policy, update
+from benchmarks.turns import cases, inturn
 from dreamerv2 import settings
 
 COUNTING = """

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from benchmarks import cases
 from benchmarks.gpu import __main__ as benchmark
 from benchmarks.gpu import busy, grid, hours, results, table
+from benchmarks.turns import cases
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "devices.md"
 DEVICE = {"gpus": ["H100", "H100"], "tensorflow": "2.21", "cuda": "12", "cudnn": None}

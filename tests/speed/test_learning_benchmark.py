@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import inturn
 from benchmarks.adapters import environment
 from benchmarks.learning import __main__ as learning
 from benchmarks.learning import batches, comparison, report, runs
+from benchmarks.turns import inturn
 from common import specs
 from common.replay import streams
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from benchmarks import cases
 from benchmarks.adapters import ours
+from benchmarks.turns import cases
 from dreamerv2 import settings
 
 TINY = dict(deter=8, hidden=8, cnn_depth=2, layers=1, units=8, stoch=3, classes=4)

@@ -1,9 +1,9 @@
-"""What `benchmarks.operations` counts is what a pencil counts."""
+"""What `benchmarks.turns.operations` counts is what a pencil counts."""
 
 import pytest
 import tensorflow as tf
 
-from benchmarks import operations
+from benchmarks.turns import operations
 
 
 def test_a_product_and_its_two_gradients_are_three_products():

@@ -1,15 +1,15 @@
 """How near an update comes to what the machine can do.
 
-The operations of an update (benchmarks/operations.py) over its time, over the rate of
-one large product of matrices of the same type, measured in the same rounds. One is the
-most that any program could reach whose operations are these; ours leaves out the
-products of one-hot latents, so that its share is of the rest.
+The operations of an update (`operations` beside it) over its time, over the rate of one
+large product of matrices of the same type, measured in the same rounds. One is the most
+that any program could reach whose operations are these; ours leaves out the products of
+one-hot latents, so that its share is of the rest.
 """
 
 import contextlib
 import statistics
 
-from benchmarks import cases, inturn
+from benchmarks.turns import cases, inturn
 
 OPERATIONS = "operations, 10^9"
 RATE = "a product's, 10^9/s"

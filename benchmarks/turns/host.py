@@ -1,8 +1,8 @@
 """The process in which an adapter runs: answers requests, one JSON line each.
 
-    PYTHON benchmarks/host.py ADAPTER
+    PYTHON benchmarks/turns/host.py ADAPTER
 
-It is started by `benchmarks.inturn`, with any interpreter from Python 3.8 on, and needs
+It is started by `inturn` beside it, with any interpreter from Python 3.8 on, and needs
 the standard library alone, so that the implementation that the adapter calls may have
 its own versions of everything, even packages that bear our names. Requests arrive on
 stdin, replies leave on stdout; what the implementation itself prints goes to stderr.
@@ -20,7 +20,7 @@ An adapter is a Python file with some of `make_update(case)`, `make_policy(case)
 whole run, and returns when that is done. It may have a method `trace()`, which builds
 the graph without running it, and a dict `info`: `weights`, their number; after a run
 `returns`, pairs of the step at which an episode ends and its return, and `settings` by
-name. `case` says what to build, see `benchmarks.cases` and `benchmarks.learning.runs`;
+name. `case` says what to build, see `cases` beside it and `benchmarks.learning.runs`;
 what an implementation cannot do is a ValueError. The adapter may name itself,
 `NAME = "..."`. `benchmarks/adapters/` has some.
 """

@@ -17,7 +17,7 @@ import platform
 import sys
 from typing import Any, NamedTuple
 
-from benchmarks import inturn
+from benchmarks.turns import inturn
 
 SIZES: dict[str, dict[str, int]] = {
     "small": dict(deter=200, hidden=200, cnn_depth=16, layers=2, units=200),
@@ -62,7 +62,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=pathlib.Path,
         default=[],
         metavar="ADAPTER",
-        help="another implementation, in the same rounds (see benchmarks/host.py)",
+        help="another implementation, in the same rounds, see benchmarks/turns/host.py",
     )
     text = "the interpreter for --against: one for all, or one for each"
     parser.add_argument("--python", nargs="+", default=[sys.executable], help=text)

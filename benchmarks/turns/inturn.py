@@ -3,7 +3,7 @@
 Machines drift: two programs measured one after the other differ by what else happened
 meanwhile. Here all of them are alive at the same time, one works while the others wait
 for a request without using CPU, and a round has one go of each; ratios are taken
-within rounds. `benchmarks.host` is the other end of the pipe.
+within rounds. `benchmarks.turns.host` is the other end of the pipe.
 """
 
 import contextlib
@@ -20,8 +20,9 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parent
-OURS = HERE / "adapters" / "ours.py"
+ROOT = HERE.parent.parent
+ADAPTERS = HERE.parent / "adapters"
+OURS = ADAPTERS / "ours.py"
 LINES = 20  # of what a process printed, shown if it dies
 
 
@@ -98,7 +99,7 @@ class Worker:
         return wall[0] if wall else None
 
     def run(self, count: int = 1, name: str = "") -> dict[str, Any]:
-        """Calls what was made; returns the reply that `benchmarks.host` documents."""
+        """Calls what was made; returns the reply that `host` documents."""
         return self._ask(run=name, count=count)
 
     def close(self) -> None:
