@@ -9,6 +9,7 @@ all of them with what is written here.
 """
 
 import ast
+import functools
 import inspect
 import json
 import pathlib
@@ -246,46 +247,103 @@ def forgetting() -> str:
     return "\n".join(lines)
 
 
-def _speed() -> dict[str, dict[str, float]]:
-    text = (ROOT / "results/speed/intel_amx.json").read_text()
-    return json.loads(text)["columns"]
+SPEED = ROOT / "results/speed/intel_amx"
+# Columns of `benchmarks.update` -> what they are called.
+IMPLEMENTATIONS = {
+    "ours": "this",
+    "ours precision=bfloat16": "this, `--precision bfloat16`",
+    "original": "the author's, TensorFlow 2.15",
+    "sheeprl": "sheeprl 0.8.4, PyTorch 2.13",
+    "ours + P2E": "this, with Plan2Explore",
+    "ours precision=bfloat16 + P2E": "the same in bfloat16",
+}
+
+
+def _speed() -> dict[str, dict[str, dict[str, float]]]:
+    """Returns figures by size of the networks and by implementation."""
+    found: dict[str, dict[str, dict[str, float]]] = {"small": {}, "full": {}}
+    for file in ("plan2explore", "small", "full"):  # what is in two is of the last
+        for column in json.loads((SPEED / f"{file}.json").read_text())["columns"]:
+            shown = IMPLEMENTATIONS[column["name"]]
+            found[column["case"]["size"]][shown] = column["figures"]
+    return found
 
 
 def speed() -> str:
-    """Returns README's four rows: seconds of an update."""
-    columns = _speed()
-    rows = {
-        "this": ("small", "full"),
-        "this, `--precision bfloat16`": ("small, bfloat16", "full, bfloat16"),
-        "the author's, TensorFlow 2.15": ("small, original", "full, original"),
-        "this, with Plan2Explore": ("", "full with Plan2Explore"),
-    }
+    """Returns README's rows: seconds of an update."""
+    sizes = _speed()
     lines = ["| | small | full |", "|---|---|---|"]
-    for name, (small, full) in rows.items():
+    for name in IMPLEMENTATIONS.values():
         cells = [
-            _seconds(columns[key]["update"]) if key else "-" for key in (small, full)
+            _seconds(figures[name]["update, median s"]) if name in figures else "-"
+            for figures in sizes.values()
         ]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def speed_of_all() -> str:
-    """Returns the table of all columns of that machine."""
-    columns = _speed()
-    figures = {
-        "update, median": ("update", "s"),
-        "update, CPU seconds of all threads": ("cpu", ""),
-        "process start to end of the first update": ("start", "s"),
-        "peak memory": ("memory", "GB"),
-    }
-    lines = [f"| | {' | '.join(columns)} |", f"|{'---|' * (len(columns) + 1)}"]
-    for name, (key, unit) in figures.items():
-        cells = [
-            f"{_seconds(c[key]) if key == 'update' else c[key]} {unit}".strip()
-            for c in columns.values()
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    """Returns the table of all that was measured on that machine."""
+    head = ("update, s", "CPU, s", "start, s", "memory, GB", "share")
+    lines = [f"| | {' | '.join(head)} |", f"|{'---|' * (len(head) + 1)}"]
+    for size, columns in _speed().items():
+        for name in filter(columns.get, IMPLEMENTATIONS.values()):
+            figures = columns[name]
+            share = figures.get("share of that")
+            cells = (
+                _seconds(figures["update, median s"]),
+                f"{figures['update, median CPU s']:.1f}",
+                f"{figures['start to end of it, s']:.1f}",
+                f"{figures['peak memory, GB']:.2f}",
+                f"{share:.2f}" if share else "",
+            )
+            lines.append(f"| {size}, {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def policy() -> str:
+    """Returns the table of a policy's step, by environments in the batch."""
+    cells: dict[int, list[str]] = {}
+    heads = []
+    for line in json.loads((SPEED / "policy.json").read_text())["lines"]:
+        case, figures = line["case"], line["figures"]
+        if case["evaluate"]:
+            continue
+        head = f"{case['size']}, {IMPLEMENTATIONS[line['name']].split(',')[0]}"
+        heads += [head] if head not in heads else []
+        cell = f"{figures['median ms']:.1f} ({figures['least ms']:.1f})"
+        cells.setdefault(case["rows"], []).append(cell)
+    lines = [f"| environments | {' | '.join(heads)} |", f"|{'---|' * (len(heads) + 1)}"]
+    lines += [f"| {rows} | {' | '.join(row)} |" for rows, row in cells.items()]
+    return "\n".join(lines)
+
+
+GROWTH = {  # parts of `benchmarks.growth` -> what their sizes count
+    "replay": "steps held",
+    "runs": "runs",
+    "plan": "trials",
+    "tasks": "tasks",
+    "envs": "environments",
+    "shared": "runs at a time",
+}
+
+
+def growth(part: str) -> str:
+    """Returns the table of a part of `benchmarks.growth`."""
+    rows = json.loads((SPEED / "growth.json").read_text())[part]
+    names = list(next(iter(rows.values())))
+    lines = [
+        f"| {GROWTH[part]} | {' | '.join(names)} |",
+        f"|{'---|' * (len(names) + 1)}",
+    ]
+    for size, row in rows.items():
+        cells = [_digits(row[name]) for name in names]
+        lines.append(f"| {int(size):,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _seconds(value: float) -> str:
@@ -296,6 +354,8 @@ NUMBERS: dict[str, Callable[[], str]] = {
     "forgetting": forgetting,
     "speed": speed,
     "speed_of_all": speed_of_all,
+    "policy": policy,
+    **{f"growth_{part}": functools.partial(growth, part) for part in GROWTH},
 }
 
 

@@ -101,17 +101,20 @@ def environment(job: Job) -> dict[str, str]:
     TensorFlow, OpenMP and what NumPy uses get as many threads as the trial has CPUs.
     Which GPUs are its own Ray has said already; a trial without any sees none.
     """
-    threads = str(max(1, math.ceil(job.cpus)))
     paths = [job.root, os.environ.get("PYTHONPATH", "")]
     result = {
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-        "TF_NUM_INTRAOP_THREADS": threads,
-        "TF_NUM_INTEROP_THREADS": threads,
-        "OMP_NUM_THREADS": threads,
-        "OPENBLAS_NUM_THREADS": threads,
+        **threads(max(1, math.ceil(job.cpus))),
     }
     if not job.gpus:
         result["CUDA_VISIBLE_DEVICES"] = "-1"
     return result
+
+
+def threads(count: int) -> dict[str, str]:
+    """Returns the variables that give a process so many threads to compute with."""
+    names = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    names += ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return dict.fromkeys(names, str(count))

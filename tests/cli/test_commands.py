@@ -39,6 +39,7 @@ PARSERS = {
     "benchmarks.policy": "benchmarks/policy.py",
     "benchmarks.update": "benchmarks/update.py",
     "benchmarks.exploration": "benchmarks/exploration.py",
+    "benchmarks.growth": "benchmarks/growth/__main__.py",
     "benchmarks.replay": "benchmarks/replay.py",
     "benchmarks.resets": "benchmarks/resets.py",
     "benchmarks.shares": "benchmarks/shares.py",
@@ -48,7 +49,7 @@ PARSERS = {
 def own_flags(script):
     source = (pages.ROOT / PARSERS[script]).read_text()
     if script in ("benchmarks.policy", "benchmarks.update"):
-        source += (pages.ROOT / "benchmarks/cases.py").read_text()
+        source += (pages.ROOT / "benchmarks/turns/cases.py").read_text()
     if script in ("common/plot.py", "dreamerv2.report", "dreamerv2.success"):
         source += (pages.ROOT / "common/curves/paper.py").read_text()
     if script == "dreamerv2.watch":  # it reads its flags as the scripts do
