@@ -5,6 +5,7 @@ import sys
 import dummies
 import gymnasium
 import numpy as np
+import pages
 import pytest
 from gymnasium import spaces
 from PIL import Image
@@ -240,3 +241,23 @@ def test_who_learns_from_vectors_is_watched_as_it_renders(tmp_path):
     dv2.watch(Odd(render_mode="rgb_array"), folder, out=str(out), episodes=1)
     count, (width, height) = frames(out)
     assert count >= 5 and width > 240 and height > 160
+
+
+TRAINS = [
+    b for b in pages.blocks("docs/own_environment.md", "python") if ".train(" in b
+]
+SHORT = ["--steps", "60", "--prefill", "30", "--pretrain", "1", "--jit", "False"]
+SHORT += ["--train_every", "20", "--time_limit", "10", "--replay.minlen", "2"]
+SHORT += ["--configs", "small", "--dataset.batch", "2", "--dataset.length", "4"]
+
+
+def test_the_page_trains_on_three_environments():
+    assert len(TRAINS) == 3
+
+
+@pytest.mark.parametrize("block", TRAINS, ids=["pixels", "a box", "own"])
+def test_what_the_page_trains_is_trained(block, tmp_path, monkeypatch):
+    flags = ["program.py", *SHORT, "--logdir", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", flags)
+    exec(compile(block, "program.py", "exec"), {"__name__": "__main__"})
+    assert "model_loss" in (tmp_path / "run/metrics.jsonl").read_text()
