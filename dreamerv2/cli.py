@@ -72,6 +72,15 @@ def run(
         sys.exit(130)
 
 
+def _program() -> str:
+    """What was typed: a file, or `python -m` and a module."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is None:
+        return sys.argv[0]
+    return f"python -m {spec.name.removesuffix('.__main__')}"
+
+
 def _die(error: Exception, code: int) -> None:
     logging.debug("Traceback:", exc_info=error)
     fault, message = faults.find(error), str(error)
@@ -79,5 +88,5 @@ def _die(error: Exception, code: int) -> None:
         print(fault.text, file=sys.stderr)
         if fault.error is error:
             message = f"your own code has failed: {type(error).__name__}: {error}"
-    print(f"{sys.argv[0]}: {message}", file=sys.stderr)
+    print(f"{_program()}: {message}", file=sys.stderr)
     sys.exit(code)

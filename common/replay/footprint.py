@@ -34,6 +34,8 @@ class Footprint(NamedTuple):
     def __str__(self) -> str:
         """What is said at the start of a run."""
         memory, disk, plain = (f"{number / 1e9:.2f} GB" for number in self)
+        if self.plain == self.memory:  # no images
+            return f"about {memory} of memory and of disk"
         return (
             f"about {memory} of memory and {disk} of disk with images of grid worlds, "
             f"up to {plain} of each with others"
@@ -58,6 +60,8 @@ def predict(specs: Mapping[str, Any], action_size: int, capacity: int) -> Footpr
             others += size
     memory = images / MEMORY_RATIO + others + EPISODE_BYTES
     disk = images / DISK_RATIO + others + EPISODE_BYTES
+    if not images:
+        return Footprint(*3 * [int((others + EPISODE_BYTES) * capacity)])
     return Footprint(
         memory=int(memory * capacity),
         disk=int(disk * capacity),

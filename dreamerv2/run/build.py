@@ -205,7 +205,8 @@ def make_replay(
         return _make_replay(config, agent, recording, **only, **strategy)
     size = footprint.predict(agent.obs_specs, agent.act_spec.size, settings.capacity)
     steps = outputs.short_number(settings.capacity)
-    outputs.tell(f"Replay: {steps} steps; when full, {size}.")
+    kinds = f"retention {settings.retention}, sampling {settings.sampling}"
+    outputs.tell(f"Replay: {steps} steps, {kinds}; when full, {size}.")
     if not config.force:
         footprint.check(size, folder / files.REPLAY)
     return _make_replay(

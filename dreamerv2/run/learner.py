@@ -296,8 +296,8 @@ class Supply:
                 f"{self._minlen} steps, and were not stored. Lower --minlen."
             )
         return (
-            "no episode has ended. Cut episodes with --time_limit, or raise --prefill "
-            "above their length."
+            "no episode has ended. Raise --prefill above their length, or cut them by "
+            f"--time_limit, not below replay.minlen, {self._minlen} steps."
         )
 
 
