@@ -72,7 +72,7 @@ def run(
         sys.exit(130)
 
 
-def _program() -> str:
+def program() -> str:
     """What was typed: a file, or `python -m` and a module."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
@@ -88,5 +88,5 @@ def _die(error: Exception, code: int) -> None:
         print(fault.text, file=sys.stderr)
         if fault.error is error:
             message = f"your own code has failed: {type(error).__name__}: {error}"
-    print(f"{_program()}: {message}", file=sys.stderr)
+    print(f"{program()}: {message}", file=sys.stderr)
     sys.exit(code)

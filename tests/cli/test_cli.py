@@ -275,6 +275,13 @@ def test_bad_input_ends_with_one_line_and_the_code_2():
     assert "Unknown flag --nim_tasks. Did you mean --num_tasks" in result.stderr
 
 
+def test_a_module_is_named_as_it_was_typed(tmp_path):
+    words = [sys.executable, "-m", "dreamerv2.watch", "--logdir", str(tmp_path / "no")]
+    result = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 2
+    assert result.stderr.startswith("python -m dreamerv2.watch: ")
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -82,7 +82,7 @@ def test_the_users_lines_are_told_and_none_of_ours(kind, strategy, module, capsy
     assert STEPS[kind] in output
     assert not ours(output)
     last = output.strip().splitlines()[-1]
-    assert last.startswith(sys.argv[0]) and "Traceback" not in last
+    assert last.startswith(cli.program()) and "Traceback" not in last
 
 
 def test_an_error_of_ours_has_no_traceback_even_in_another_process(capsys, module):

@@ -27,6 +27,9 @@ def test_the_size_grows_with_capacity_and_vectors_do_not_count_as_compressed():
     ten = footprint.predict(VECTOR, 3, 10_000)
     assert ten == tuple(10 * number for number in one)
     assert one.memory >= one.plain
+    assert "images" not in str(one) and "grid worlds" in str(
+        footprint.predict(IMAGE, 3, 9)
+    )
 
 
 def test_what_cannot_fit_is_an_error_that_names_need_and_rest(tmp_path, monkeypatch):
