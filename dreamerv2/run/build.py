@@ -112,12 +112,13 @@ def check_tasks(tasks: tasks_lib.TaskList, config: config_lib.Config) -> None:
     (first, make), *others = makers
     if not others:
         return
-    there = _spaces_of(make, config)
+    there = spaces_of(make, config)
     for name, make in others:
-        check_specs(name, _spaces_of(make, config), there, f"the task {first}")
+        check_specs(name, spaces_of(make, config), there, f"the task {first}")
 
 
-def _spaces_of(make: Callable[[], base.Env], config: config_lib.Config) -> specs.Spaces:
+def spaces_of(make: Callable[[], base.Env], config: config_lib.Config) -> specs.Spaces:
+    """Makes an environment and closes it again; returns what is seen and done there."""
     made = parallel.make_parallel(make, config.envs_parallel)
     with contextlib.closing(made) as env:
         return specs.Spaces(env.obs_specs, env.act_spec)

@@ -16,10 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from common import config as config_lib
+from common import specs
 from common.config import coerce, plugins
 from common.curves import continual, evaluations
 from common.records import files
-from common.replay.strategies import retention
+from common.replay.strategies import make, retention
 from dreamerv2 import success
 from dreamerv2.run import rundir
 from dreamerv2.run import tasks as tasks_lib
@@ -59,6 +60,7 @@ def train(tasks: tasks_lib.TaskList, config: config_lib.Config, *, script: str) 
     if not config.compare:
         return loop.train(tasks, config, script=script)
     runs = variants(config)
+    check(tasks, runs)
     if not (config.overwrite or config.resume):
         for run in runs.values():  # of all of them before the first is trained
             rundir.check_same(run)
@@ -92,6 +94,31 @@ def variants(config: config_lib.Config) -> dict[str, config_lib.Config]:
             {"replay.retention": retained},
         )
     return runs
+
+
+class _Observing:
+    """As much of an agent as there is before one is made: what it will observe."""
+
+    def __init__(self, obs_specs: Mapping[str, specs.ArraySpec]):
+        self.obs_specs = obs_specs
+
+    def embedding(self, *args: object, **settings: object) -> None:
+        """Nothing is embedded."""
+
+
+def check(tasks: tasks_lib.TaskList, runs: Mapping[str, config_lib.Config]) -> None:
+    """Lets each retention of ours see the observations before the first is trained.
+
+    Raises:
+      ValueError: If one cannot work with them, or with the settings.
+    """
+    from dreamerv2.run import build
+
+    first = next(iter(runs.values()))
+    observing = _Observing(build.spaces_of(tasks.trained[0].make, first).obs_specs)
+    for run in runs.values():
+        if run.replay.retention in retention.RETENTION:
+            make.make_retention(run, observing)
 
 
 def conclude(

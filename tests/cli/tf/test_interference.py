@@ -18,6 +18,7 @@ from common.curves import logs
 from common.envs.suites import minigrid
 from dreamerv2 import settings, success
 from dreamerv2.run import loop, phases
+from dreamerv2.sweep import comparison
 
 PROC, PAIR = minigrid.FOURROOMS_PROC, list(minigrid.FOURROOMS_PAIR)
 PROC_PLAIN, PROC_P2E, PLAIN, P2E = commands.INTERFERENCE
@@ -309,3 +310,20 @@ def test_a_comparison_that_is_stopped_goes_on_with_the_run_that_was_under_way(
     compared = [row[0] for row in rows if len(row) == 6 and row[0] in ("fifo", "split")]
     assert compared == ["fifo", "split"]
     assert "another replay" in said and (tmp_path / "success.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "flags", "message"),
+    [
+        ("fifo,coverage", ["--catch_pixels=False"], "coverage compares images"),
+        ("fifo,split", ["--replay_capacity=4"], "replay.capacity"),
+    ],
+)
+def test_what_a_later_replay_cannot_do_is_told_before_the_first(
+    tmp_path, names, flags, message
+):
+    words = ["--cl", "--configs=forgetting", f"--logdir={tmp_path}", *flags]
+    config = interference.parse_flags([*words, f"--compare={names}"])
+    with pytest.raises(ValueError, match=message):
+        comparison.train(interference.make_tasks(config), config, script="interference")
+    assert not list(tmp_path.iterdir())
