@@ -276,10 +276,10 @@ def test_bad_input_ends_with_one_line_and_the_code_2():
 
 
 def test_a_module_is_named_as_it_was_typed(tmp_path):
-    words = [sys.executable, "-m", "dreamerv2.watch", "--logdir", str(tmp_path / "no")]
+    words = [sys.executable, "-m", "dreamerv2.sweep", str(tmp_path / "none.yaml")]
     result = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 2
-    assert result.stderr.startswith("python -m dreamerv2.watch: ")
+    assert result.stderr.startswith("python -m dreamerv2.sweep: ")
 
 
 @pytest.mark.parametrize(

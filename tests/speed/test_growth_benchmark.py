@@ -1,6 +1,5 @@
-"""The benchmark of growth: each part at a small size; nothing is timed."""
+"""The benchmark of growth: memory, copied runs, processes, flags."""
 
-import math
 import os
 import subprocess
 import sys
@@ -13,21 +12,7 @@ from benchmarks.growth import memory as memory_lib
 from benchmarks.growth import parts
 from common import config as config_lib
 
-SMALL = {"replay": 2000, "runs": 10, "plan": 4, "tasks": 2, "envs": 2, "shared": 1}
 HOLDER = "x = b'x' * 100_000_000; print('held', flush=True); input()"
-
-
-def test_each_part_has_a_small_size():
-    assert SMALL.keys() == parts.PARTS.keys()
-
-
-@pytest.mark.parametrize("name", parts.PARTS)
-def test_a_part_measures_all_its_columns(name, monkeypatch):
-    monkeypatch.setattr(parts, "STEPS", 20)
-    monkeypatch.setattr(parts, "ROUNDS", 1)
-    row = parts.PARTS[name].measure(SMALL[name])
-    assert row and all(math.isfinite(value) and value >= 0 for value in row.values())
-    assert any(value > 0 for value in row.values())
 
 
 def test_each_size_has_a_process_of_its_own():
