@@ -9,17 +9,16 @@ all of them with what is written here.
 """
 
 import ast
-import functools
 import inspect
-import json
 import pathlib
 import re
-import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+import measured  # noqa: E402
 
 from common.config import coerce, notes  # noqa: E402
 from common.config import flags as flags_lib  # noqa: E402
@@ -233,137 +232,9 @@ def _docstring(node: ast.AST) -> Iterator[str]:
             yield line.strip()
 
 
-def forgetting() -> str:
-    """Returns the table of five replays on Catch."""
-    data = json.loads((ROOT / "results/forgetting/report.json").read_text())
-    (bench,) = [b for b in data["benchmarks"] if len(b["tasks"]) == 3]
-    lines = ["| replay | plain | swap | shift | mean | forgetting |"]
-    lines += ["|---|---|---|---|---|---|"]
-    for method in bench["methods"]:
-        metrics = method["metrics"]["success"]
-        ends = zip(*metrics["performance"]["terms"], strict=True)  # by task
-        cells = [f"`{method['label']}`", *(f"{statistics.mean(e):.2f}" for e in ends)]
-        for name in ("performance", "forgetting"):
-            cells.append("{mean:.2f} ± {std:.2f}".format(**metrics[name]))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-SPEED = ROOT / "results/speed/intel_amx"
-# Columns of `benchmarks.update` -> what they are called.
-IMPLEMENTATIONS = {
-    "ours": "this",
-    "ours precision=bfloat16": "this, `--precision bfloat16`",
-    "original": "the author's, TensorFlow 2.15",
-    "sheeprl": "sheeprl 0.8.4, PyTorch 2.13",
-    "ours + P2E": "this, with Plan2Explore",
-    "ours precision=bfloat16 + P2E": "the same in bfloat16",
-}
-
-
-def _speed() -> dict[str, dict[str, dict[str, float]]]:
-    """Returns figures by size of the networks and by implementation."""
-    found: dict[str, dict[str, dict[str, float]]] = {"small": {}, "full": {}}
-    for file in ("plan2explore", "small", "full"):  # what is in two is of the last
-        for column in json.loads((SPEED / f"{file}.json").read_text())["columns"]:
-            shown = IMPLEMENTATIONS[column["name"]]
-            found[column["case"]["size"]][shown] = column["figures"]
-    return found
-
-
-def speed() -> str:
-    """Returns README's rows: seconds of an update."""
-    sizes = _speed()
-    lines = ["| | small | full |", "|---|---|---|"]
-    for name in IMPLEMENTATIONS.values():
-        cells = [
-            _seconds(figures[name]["update, median s"]) if name in figures else "-"
-            for figures in sizes.values()
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def speed_of_all() -> str:
-    """Returns the table of all that was measured on that machine."""
-    head = ("update, s", "CPU, s", "start, s", "memory, GB", "share")
-    lines = [f"| | {' | '.join(head)} |", f"|{'---|' * (len(head) + 1)}"]
-    for size, columns in _speed().items():
-        for name in filter(columns.get, IMPLEMENTATIONS.values()):
-            figures = columns[name]
-            share = figures.get("share of that")
-            cells = (
-                _seconds(figures["update, median s"]),
-                f"{figures['update, median CPU s']:.1f}",
-                f"{figures['start to end of it, s']:.1f}",
-                f"{figures['peak memory, GB']:.2f}",
-                f"{share:.2f}" if share else "",
-            )
-            lines.append(f"| {size}, {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def policy() -> str:
-    """Returns the table of a policy's step, by environments in the batch."""
-    cells: dict[int, list[str]] = {}
-    heads = []
-    for line in json.loads((SPEED / "policy.json").read_text())["lines"]:
-        case, figures = line["case"], line["figures"]
-        if case["evaluate"]:
-            continue
-        head = f"{case['size']}, {IMPLEMENTATIONS[line['name']].split(',')[0]}"
-        heads += [head] if head not in heads else []
-        cell = f"{figures['median ms']:.1f} ({figures['least ms']:.1f})"
-        cells.setdefault(case["rows"], []).append(cell)
-    lines = [f"| environments | {' | '.join(heads)} |", f"|{'---|' * (len(heads) + 1)}"]
-    lines += [f"| {rows} | {' | '.join(row)} |" for rows, row in cells.items()]
-    return "\n".join(lines)
-
-
-GROWTH = {  # parts of `benchmarks.growth` -> what their sizes count
-    "replay": "steps held",
-    "runs": "runs",
-    "plan": "trials",
-    "tasks": "tasks",
-    "envs": "environments",
-    "shared": "runs at a time",
-}
-
-
-def growth(part: str) -> str:
-    """Returns the table of a part of `benchmarks.growth`."""
-    rows = json.loads((SPEED / "growth.json").read_text())[part]
-    names = list(next(iter(rows.values())))
-    lines = [
-        f"| {GROWTH[part]} | {' | '.join(names)} |",
-        f"|{'---|' * (len(names) + 1)}",
-    ]
-    for size, row in rows.items():
-        cells = [_digits(row[name]) for name in names]
-        lines.append(f"| {int(size):,} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _digits(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.2f}" if value < 2 else f"{value:.1f}"
-
-
-NUMBERS: dict[str, Callable[[], str]] = {
-    "forgetting": forgetting,
-    "speed": speed,
-    "speed_of_all": speed_of_all,
-    "policy": policy,
-    **{f"growth_{part}": functools.partial(growth, part) for part in GROWTH},
-}
-
-
 def filled(text: str) -> str:
     """Returns a page with what stands between its marks written anew."""
-    return MARKED.sub(lambda m: f"{m[1]}{NUMBERS[m[2]]()}\n{m[3]}", text)
+    return MARKED.sub(lambda m: f"{m[1]}{measured.NUMBERS[m[2]]()}\n{m[3]}", text)
 
 
 def pages() -> dict[pathlib.Path, str]:

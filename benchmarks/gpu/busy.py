@@ -3,7 +3,6 @@
 import contextlib
 import os
 import subprocess
-from types import TracebackType
 
 EVERY = 100  # milliseconds between two samples
 PATIENCE = 10  # seconds in which the sampler has to end
@@ -35,12 +34,7 @@ class Sampler:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         """Ends the sampler, and reads what it has said."""
         if self._process is None:
             return

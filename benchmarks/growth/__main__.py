@@ -43,11 +43,6 @@ def rows(part: parts.Part, sizes: tuple[int, ...]) -> Iterator[tuple[int, parts.
             yield size, pool.submit(part.measure, size).result()
 
 
-def show(value: float) -> str:
-    """Three digits, or all before the point."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def main() -> None:
     """Measures the parts that the flags name, and prints a table of each."""
     parser = argparse.ArgumentParser(
@@ -78,7 +73,7 @@ def main() -> None:
         for number, (size, found) in enumerate(rows(part, sizes)):
             if number == 0:
                 print(f"\n{part.size:>13}  " + "  ".join(found))
-            cells = [f"{show(value):>{len(key)}}" for key, value in found.items()]
+            cells = [f"{parts.show(value):>{len(key)}}" for key, value in found.items()]
             print(f"{size:13,}  " + "  ".join(cells), flush=True)
             result[name][size] = found
             if args.json:  # what is measured stays if a later size fails

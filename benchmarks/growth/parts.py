@@ -227,10 +227,15 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "replay": Part("steps", measure_replay, (100_000, 1_000_000, 10_000_000)),
+    "replay": Part("steps held", measure_replay, (100_000, 1_000_000, 10_000_000)),
     "runs": Part("runs", measure_runs, (10, 100, 1000)),
     "plan": Part("trials", measure_plan, (10, 80, 1000)),
     "tasks": Part("tasks", measure_tasks, (3, 10, 30, 100)),
     "envs": Part("environments", measure_envs, (1, 4, 16, 64)),
     "shared": Part("runs at a time", measure_shared, (1, 2)),
 }
+
+
+def show(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
