@@ -322,7 +322,8 @@ def test_a_comparison_that_is_stopped_goes_on_with_the_run_that_was_under_way(
 def test_what_a_later_replay_cannot_do_is_told_before_the_first(
     tmp_path, names, flags, message
 ):
-    words = ["--cl", "--configs=forgetting", f"--logdir={tmp_path}", *flags]
+    short = ["--steps=40", "--prefill=30", "--pretrain=1", "--eval_every=0"]
+    words = ["--cl", "--configs=forgetting", f"--logdir={tmp_path}", *short, *flags]
     config = interference.parse_flags([*words, f"--compare={names}"])
     with pytest.raises(ValueError, match=message):
         comparison.train(interference.make_tasks(config), config, script="interference")

@@ -256,8 +256,9 @@ def test_the_page_trains_on_three_environments():
 
 
 @pytest.mark.parametrize("block", TRAINS, ids=["pixels", "a box", "own"])
-def test_what_the_page_trains_is_trained(block, tmp_path, monkeypatch):
+def test_what_the_page_trains_is_trained(block, tmp_path, monkeypatch, capsys):
     flags = ["program.py", *SHORT, "--logdir", str(tmp_path / "run")]
     monkeypatch.setattr(sys, "argv", flags)
     exec(compile(block, "program.py", "exec"), {"__name__": "__main__"})
+    assert ", retention fifo, sampling uniform; when full, " in capsys.readouterr().out
     assert "model_loss" in (tmp_path / "run/metrics.jsonl").read_text()
