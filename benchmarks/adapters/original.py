@@ -13,8 +13,10 @@ traces once more. Batches are tensors before the clock starts, as its data pipel
 would have them; precision is 32.
 
 A whole training is the package's `api.train` on a task of this project, which runs in
-a process of our own interpreter. Its replay takes no seed, so that it cannot be
-repeated exactly.
+a process of our own interpreter. It cannot be repeated exactly: its replay takes no
+seed, and TensorFlow must not be given one. Under a global seed all calls of a function
+in one graph draw the same numbers, so that the latents of all steps of a sequence, and
+of a dream, would be drawn with the same noise.
 """
 
 import json
@@ -208,7 +210,6 @@ class Training:
 
     def __call__(self):
         """Trains; `info` then has the returns [N, 2] of (step, return)."""
-        tf.random.set_seed(self._config.seed)
         np.random.seed(self._config.seed)
         dv2.train(self._task, self._config, outputs=[lambda summaries: None])
         self._task.close()
