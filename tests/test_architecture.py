@@ -247,6 +247,22 @@ def test_only_those_with_a_reason_change_the_import_path():
     assert relative <= set(MAY_CHANGE_THE_PATH)
 
 
+def leans_on_hidden_randomness(text: str) -> bool:
+    """Whether TensorFlow is seeded, or draws what no seed of ours decides."""
+    used = re.findall(r"tf\.random\.(\w+)", text)
+    return any(not re.match("stateless_|split|fold_in", name) for name in used)
+
+
+def test_nothing_leans_on_the_randomness_that_tensorflow_hides():
+    """Under a global seed, all calls of a function in one graph draw the same."""
+    assert leans_on_hidden_randomness("tf.random.set_seed(0)")
+    assert leans_on_hidden_randomness("x = tf.random.normal([3])")
+    assert not leans_on_hidden_randomness("tf.random.stateless_normal([3], seed)")
+    files = [*source.MODULES.values(), *(source.ROOT / "benchmarks").rglob("*.py")]
+    guilty = [path for path in files if leans_on_hidden_randomness(path.read_text())]
+    assert not guilty, "draw with tf.random.stateless_... and a seed of one's own"
+
+
 # Files.
 
 
