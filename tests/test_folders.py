@@ -7,6 +7,7 @@ import pathlib
 import re
 
 import folders
+import pytest
 import source
 
 HEAVY = {"tensorflow", "tensorflow_probability", "tf_keras", "keras"}
@@ -46,6 +47,7 @@ def test_tests_load_tensorflow_only_in_its_folders():
     assert not wrong, "move these into a folder tf, or import inside of tests marked tf"
 
 
+@pytest.mark.slow
 def test_a_whole_file_is_marked_by_its_folder_alone():
     marked = [
         str(path.relative_to(folders.TESTS))

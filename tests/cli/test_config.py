@@ -354,6 +354,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENDLESS)
 def test_a_file_without_an_end_is_refused_at_once(tmp_path, name):
     path = tmp_path / "config.yaml"

@@ -82,7 +82,14 @@ def test_a_sequence_that_cannot_be_meant_is_refused_with_a_way_out():
             names(command)
 
 
-@pytest.mark.parametrize("module", settings.SCRIPTS)
+@pytest.mark.parametrize(
+    "module",
+    [
+        # Importing MiniHack takes seconds.
+        pytest.param(name, marks=pytest.mark.slow if "minihack" in name else ())
+        for name in settings.SCRIPTS
+    ],
+)
 def test_every_script_takes_the_tasks_of_any_suite_by_their_full_names(module):
     script = importlib.import_module(module)
     full = ["catch_plain", f"minigrid_{ROOM}"]

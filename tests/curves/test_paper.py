@@ -58,6 +58,7 @@ def test_the_same_figure_is_the_same_file_in_every_format(tmp_path):
         assert one == two
 
 
+@pytest.mark.slow
 def test_plot_report_and_success_write_every_format_that_is_asked_for(tmp_path):
     two_methods(tmp_path / "logs")
     folder, asked = str(tmp_path / "logs"), ["--format", "png", "pdf", "svg"]

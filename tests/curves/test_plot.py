@@ -283,6 +283,7 @@ def script(*words, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_script_draws_good_runs_and_names_bad_ones(tmp_path):
     good = [{"step": s, "eval_return": s / 9, "bad": None} for s in range(9)]
     fake_runs.write_log(

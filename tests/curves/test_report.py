@@ -52,6 +52,7 @@ def full(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_report_has_its_tables_notes_and_pictures(full):
     text, content = write(full)
     assert "7 runs" not in text and "6 runs, 5 finished." in text

@@ -159,6 +159,7 @@ def test_beside_runs_that_tell_none_those_that_do_have_their_row(tmp_path):
     assert rows(page, "b")[0][1:4] == ["1", "128.0", "3.00"]
 
 
+@pytest.mark.slow
 def test_every_loss_has_a_picture_and_every_term_a_line_in_the_file(tmp_path):
     for name in "ab":
         fake_runs.write(tmp_path / "logs", f"{name}_s0", model=loss)

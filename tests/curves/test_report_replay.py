@@ -108,6 +108,7 @@ def titles(figure):
     return [axes.get_title(loc="left") for axes in figure.axes if axes.get_visible()]
 
 
+@pytest.mark.slow
 def test_there_is_a_matrix_a_column_and_a_histogram_for_each_method(tmp_path):
     benchmark = benchmark_of(tmp_path, methods=5)
     names = [f"m{k:02d}" for k in range(5)]

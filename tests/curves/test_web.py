@@ -97,6 +97,7 @@ def pictures(page):
     return [(alt, each[1], base64.b64decode(each[2])) for alt, each in parts]
 
 
+@pytest.mark.slow
 def test_the_page_has_every_heading_table_and_picture_of_the_report(two_benchmarks):
     pytest.importorskip("matplotlib")
     text, _, page = write(two_benchmarks)
@@ -197,6 +198,7 @@ def test_a_number_is_sorted_by_its_mean_alone(tmp_path, cell, number):
     assert page.each("data-number") == [number]
 
 
+@pytest.mark.slow
 def test_the_page_holds_svg_where_asked_for_and_png_where_browsers_need_it(tmp_path):
     pytest.importorskip("matplotlib")
     fake_runs.write(tmp_path / "logs", "one_s0", tasks=[A])

@@ -94,6 +94,7 @@ def reached(played, task, scene, size):
     return {tile_at(state, scene.tiles) for state in seen} - {None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", colorroom.SIZES)
 def test_the_best_rule_of_one_task_is_worth_nothing_in_the_others(size):
     for task, asks in enumerate(colorroom.TASKS):
@@ -143,11 +144,13 @@ def chance(size, steps=25):
     return [total[color] / len(colorroom.scenes(size)) for color in colorroom.TILES]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "expected"), [(5, 0.157), (6, 0.106)])
 def test_random_actions_find_either_tile_equally_seldom(size, expected):
     assert chance(size) == pytest.approx([expected] * 2, abs=5e-4)
 
 
+@pytest.mark.slow
 def test_random_actions_succeed_in_each_task_as_often_as_computed():
     rng = np.random.default_rng(0)
     for task in minigrid.COLORROOM:

@@ -402,6 +402,7 @@ def test_the_tasks_are_those_of_the_paper():
     assert core_of(minigrid.make(minigrid.MINIGRID_3[0], doorkey_size=8)).width == 8
 
 
+@pytest.mark.slow
 def test_frames_and_rewards_equal_those_of_minigrid_itself():
     from minigrid import wrappers as theirs
 

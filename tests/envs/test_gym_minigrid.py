@@ -141,6 +141,7 @@ def test_spread_lights_the_cells_that_minigrid_lights():
         np.testing.assert_array_equal(mask, grid.process_vis((3, 6)))
 
 
+@pytest.mark.slow
 def test_pixels_equal_those_of_minigrid():
     for task in TASKS:
         ours = gym_minigrid.wrappers.RGBImgPartialObsWrapper(gymnasium.make(task))

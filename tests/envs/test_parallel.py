@@ -107,6 +107,7 @@ def test_specs_and_state_pass_through(make):
         assert env.get_state() == {"resets": 6}
 
 
+@pytest.mark.slow
 def test_environments_step_at_the_same_time(make):
     for strategy in REMOTE:
         envs = [make(strategy, lambda: Counter(seconds=0.3)) for _ in range(4)]

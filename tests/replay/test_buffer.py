@@ -81,6 +81,7 @@ def test_a_stream_equals_its_slow_twin(
     target.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefetch", [False, True])
 def test_any_two_strategies_give_rows_that_jump_only_at_seams(prefetch):
     for keep, draw in replays.PAIRS:

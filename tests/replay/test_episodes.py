@@ -262,6 +262,7 @@ PROMISES = {  # arrays of zeros that are small on the disk
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("promise", PROMISES)
 def test_what_a_file_promises_is_checked_before_it_is_decompressed(tmp_path, promise):
     episode = make_episode(9)

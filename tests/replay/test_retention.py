@@ -70,6 +70,7 @@ def test_reservoir_holds_all_above_the_lowest_threshold_that_ever_fitted(
     assert strategy.threshold == threshold
 
 
+@pytest.mark.slow
 def test_reservoir_keeps_long_and_short_episodes_alike():
     lengths = [1, 9] * 300
     counts = np.zeros(600)

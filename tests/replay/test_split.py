@@ -173,6 +173,7 @@ def test_the_others_are_a_uniform_sample_of_all_that_left_the_newest_part(length
     assert stats.chisquare(counts).pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_long_and_short_episodes_stay_alike():
     counts = np.zeros(2)
     for seed in range(300):

@@ -280,6 +280,7 @@ class Machine(stateful.RuleBasedStateMachine):
         self.folder.cleanup()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(replays.LONG)
 @pytest.mark.parametrize("keep", list(retention.RETENTION))
 def test_a_replay_stays_valid_and_resumable_whatever_a_run_does(keep):

@@ -104,11 +104,11 @@ def test_single_precision_is_compared_with_exact_products_too():
     [
         ("fail", "OOM when allocating"),
         ("die", "the process ended with status 3"),
-        ("hang", "killed after 0.05 minutes"),
+        ("hang", "killed after 0.01 minutes"),
     ],
 )
 def test_a_cell_that_fails_has_its_error_in_one_line(does, error, fake):
-    found = results.run(cell(does), minutes=0.05 if does == "hang" else 1)
+    found = results.run(cell(does), minutes=0.01 if does == "hang" else 1)
     assert found["error"] == error
     assert "figures" not in found
 

@@ -15,6 +15,7 @@ from common import config as config_lib
 HOLDER = "x = b'x' * 100_000_000; print('held', flush=True); input()"
 
 
+@pytest.mark.slow
 def test_each_size_has_a_process_of_its_own():
     part = parts.Part("processes", other_process, ())
     found = dict(growth.rows(part, (1, 2)))

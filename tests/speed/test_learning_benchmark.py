@@ -73,6 +73,7 @@ def test_a_bin_in_which_no_episode_ends_counts_neither_in_the_mean_nor_over_runs
 # Intervals.
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_mean_is_as_wide_as_chance_makes_it():
     rng = np.random.default_rng(0)
     inside = 0
@@ -163,6 +164,7 @@ def test_a_file_has_what_the_adapter_told_of_its_seed(tmp_path, source):
     assert {"seconds", "versions", "commit", "machine", "date"} <= {*found[jobs[1]]}
 
 
+@pytest.mark.slow
 def test_a_run_that_takes_too_long_is_killed_and_leaves_no_file(tmp_path, source):
     given = dict(case=CASE, logdir=tmp_path, minutes=0.02)
     job = runs.Job("fake", 0)

@@ -289,6 +289,7 @@ def job(trial: plan_lib.Trial, plan: plan_lib.Plan, **changes) -> process_lib.Jo
     return made._replace(**changes)
 
 
+@pytest.mark.slow
 def test_a_process_prints_to_the_log_of_its_trial_and_tells_how_it_ended(make):
     plan = make({"a": GOOD, "b": BAD})
     for trial in plan.trials:
@@ -306,6 +307,7 @@ def test_a_process_prints_to_the_log_of_its_trial_and_tells_how_it_ended(make):
             assert end.splitlines()[-1].endswith("the power has failed")
 
 
+@pytest.mark.slow
 def test_a_process_hears_signals_and_saves_when_it_is_stopped(make, monkeypatch):
     monkeypatch.setenv("DUMMY_PAUSE", "0.05")
     plan = make({"a": GOOD})
@@ -323,6 +325,7 @@ def test_a_process_hears_signals_and_saves_when_it_is_stopped(make, monkeypatch)
     assert outcome.code == 0 and 5 <= outcome.saved < 60 and not outcome.finished
 
 
+@pytest.mark.slow
 def test_a_trial_dies_with_the_process_that_started_it(make, tmp_path):
     plan = make({"a": GOOD})
     folder = plan.trials[0].folder
