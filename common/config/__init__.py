@@ -2,6 +2,6 @@
 
 from common.config.coerce import ConfigError
 from common.config.files import load, load_blocks
-from common.config.tree import Config, differences
+from common.config.tree import Config, differences, parse_named
 
-__all__ = ["Config", "ConfigError", "differences", "load", "load_blocks"]
+__all__ = ["Config", "ConfigError", "differences", "load", "load_blocks", "parse_named"]

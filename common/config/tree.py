@@ -207,6 +207,31 @@ class Config(Mapping):
         )
 
 
+def parse_named(
+    argv: Sequence[str], flags: Mapping[str, tuple[Any, str]], usage: str, missing: str
+) -> tuple[str, Config]:
+    """Returns the first word, which names what a command is about, and its flags.
+
+    Args:
+      argv: The words after the command.
+      flags: {flag: (default, help)}, among them `out`, which must be given.
+      usage: What `--help` begins with.
+      missing: What to say if the word or `out` is missing.
+
+    Raises:
+      ValueError: If a flag is not valid, or the word or `out` is missing.
+      SystemExit: After `--help`.
+    """
+    words = list(argv)
+    name = words.pop(0) if words and not words[0].startswith("-") else ""
+    config = Config({key: value for key, (value, _) in flags.items()})
+    helps = {key: text for key, (_, text) in flags.items()}
+    config = config.parse_flags(words, help_texts=helps, usage=usage)
+    if not name or not config.out:
+        raise ValueError(missing)
+    return name, config
+
+
 def _walk(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yields the leaves of a nested mapping by dotted key."""
     if not isinstance(settings, Mapping):

@@ -58,14 +58,8 @@ def parse_flags(argv: Sequence[str]) -> tuple[str, config_lib.Config]:
       ValueError: If one is not valid, or the run or `out` is missing.
       SystemExit: After `--help`.
     """
-    words = list(argv)
-    logdir = words.pop(0) if words and not words[0].startswith("-") else ""
-    flags = config_lib.Config({key: value for key, (value, _) in FLAGS.items()})
-    helps = {key: text for key, (_, text) in FLAGS.items()}
-    flags = flags.parse_flags(words, help_texts=helps, usage=__doc__)
-    if not logdir or not flags.out:
-        raise ValueError("Which run, and where to? dreamerv2 export LOGDIR --out DIR.")
-    return logdir, flags
+    missing = "Which run, and where to? dreamerv2 export LOGDIR --out DIR."
+    return config_lib.parse_named(argv, FLAGS, __doc__, missing)
 
 
 if __name__ == "__main__":

@@ -55,16 +55,8 @@ def parse_flags(argv: Sequence[str]) -> tuple[str, config_lib.Config]:
       ValueError: If one is not valid, or the name or `out` is missing.
       SystemExit: After `--help`.
     """
-    words = list(argv)
-    name = words.pop(0) if words and not words[0].startswith("-") else ""
-    flags = config_lib.Config({key: value for key, (value, _) in FLAGS.items()})
-    helps = {key: text for key, (_, text) in FLAGS.items()}
-    flags = flags.parse_flags(words, help_texts=helps, usage=__doc__)
-    if not name or not flags.out:
-        raise ValueError(
-            "Which dataset, and where to? dreamerv2 minari NAME --out DIR."
-        )
-    return name, flags
+    missing = "Which dataset, and where to? dreamerv2 minari NAME --out DIR."
+    return config_lib.parse_named(argv, FLAGS, __doc__, missing)
 
 
 def load(name: str) -> Any:
