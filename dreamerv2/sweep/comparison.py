@@ -173,6 +173,11 @@ def _sentence(outcomes: Mapping[str, Outcome]) -> str:
     least, most = ranked[0], ranked[-1]
     if len(ranked) == 1:
         return f"Forgotten with {least}: {outcomes[least].forgetting:.2f}."
+    if round(outcomes[most].forgetting, 2) <= 0:
+        return (
+            "Nothing was forgotten, whatever the replay: on average a task is worth at "
+            "the end what it was when its training ended, or more."
+        )
     return (
         f"The same agent with another replay: with {most} it has lost "
         f"{outcomes[most].forgetting:.2f} of what a task was worth when its training "

@@ -83,6 +83,13 @@ def test_the_table_has_each_task_at_the_end_their_mean_and_what_was_lost(tmp_pat
     assert (tmp_path / "success.png").exists()
 
 
+def test_where_nothing_was_forgotten_nobody_is_said_to_have_lost_anything(tmp_path):
+    kept = write(tmp_path)["split"]
+    runs = {"split": kept, "another": kept}
+    text = comparison.conclude(tmp_path, runs, list(fake_runs.TASKS))
+    assert "Nothing was forgotten" in text and "has lost" not in text
+
+
 def test_tasks_without_success_are_compared_by_their_returns(tmp_path):
     runs = write(tmp_path, success=False)
     text = comparison.conclude(tmp_path, runs, list(fake_runs.TASKS))
