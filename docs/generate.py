@@ -74,8 +74,9 @@ def flags() -> str:
         "Every key of `configs.yaml` is a flag of every script, `--key value`; in a",
         'program it is `config.update({"key": value})`. Other forms are `--key=value`,',
         "`--list a b c` and `--boolean`. Defaults are those of `dv2.defaults`; a",
-        "script starts from its block. `--help` prints the same. This page is written",
-        "by `python docs/generate.py`.",
+        "script starts from its block. `--help` prints the same, and beside",
+        "`--configs NAME` the values that a run with that block has. This page is",
+        "written by `python docs/generate.py`.",
         "",
         "[Short names](#short-names) · [Flags that set several keys]"
         "(#flags-that-set-several-keys) · [Blocks](#blocks) · [Keys](#keys)",

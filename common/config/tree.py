@@ -8,6 +8,7 @@ r"""Immutable nested configuration: typed updates, YAML files, command-line flag
 The type rules of values are in `common.config.coerce`.
 """
 
+import dataclasses
 import os
 import re
 import sys
@@ -152,7 +153,8 @@ class Config(Mapping):
 
         Raises:
           ConfigError: unknown flag, key or block; a stray word; a bad value.
-          SystemExit: with code 0, after `--help` has printed every key.
+          SystemExit: with code 0, after `--help` has printed every key, with the
+            values that the blocks give it.
         """
         words = flags.split(flags.of_process(sys.argv) if argv is None else argv)
         vocabulary = flags.Vocabulary(
@@ -166,7 +168,11 @@ class Config(Mapping):
         )
         vocabulary.check()
         if any(flag.name == "help" for flag in words):
-            print(help_page.text(usage, vocabulary))
+            blocks = [flag for flag in words if flag.name == "configs"]
+            shown = self.update(*flags.overrides(blocks, vocabulary))
+            print(
+                help_page.text(usage, dataclasses.replace(vocabulary, flat=shown.flat))
+            )
             raise SystemExit(0)
         return self.update(*flags.overrides(words, vocabulary))
 

@@ -267,6 +267,16 @@ def test_help_lists_every_key_with_its_default_and_every_other_flag():
     assert "num_tasks=3" in result.stdout  # an example
 
 
+def test_help_shows_the_values_of_the_blocks_that_are_named_beside_it(capsys):
+    parse_flags = importlib.import_module("train_minigrid").parse_flags
+    steps = parse_flags(["--configs=quickstart"]).steps
+    assert steps != parse_flags([]).steps
+    with pytest.raises(SystemExit) as stop:
+        parse_flags(["--configs", "quickstart", "--help", "--nim_tasks"])
+    assert stop.value.code == 0
+    assert f"--steps  int, {steps} " in capsys.readouterr().out
+
+
 def test_bad_input_ends_with_one_line_and_the_code_2():
     result = run("--cl", "--nim_tasks=3")
     assert result.returncode == 2
