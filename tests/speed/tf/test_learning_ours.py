@@ -1,9 +1,14 @@
 """A whole run by the adapter of our own agent."""
 
+import importlib
+import sys
+
 import pytest
+import tensorflow as tf
 
 from benchmarks.adapters import ours
 from benchmarks.learning import runs
+from dreamerv2.algorithm import agent
 
 TINY = ["time_limit=10", "steps=60", "prefill=30", "deter=8", "hidden=8", "stoch=2"]
 TINY += ["classes=2", "cnn_depth=1", "layers=1", "units=4", "batch=2", "length=4"]
@@ -23,3 +28,19 @@ def test_a_run_has_the_settings_of_its_case_and_tells_each_return(tmp_path):
     steps = [step for step, _ in training.info["returns"]]
     assert steps == sorted(steps) and 50 < steps[-1] <= 60  # ten steps at most
     assert max(b - a for a, b in zip([0, *steps], steps, strict=False)) <= 10
+
+
+def test_rows_that_are_swapped_go_on_with_the_state_of_the_row_before(monkeypatch):
+    seen = []
+
+    def record(self, batch, state, *, step):
+        seen.append((state, step))
+
+    monkeypatch.setattr(agent.Agent, "train", record)
+    monkeypatch.delitem(sys.modules, "benchmarks.adapters.swapped", raising=False)
+    importlib.import_module("benchmarks.adapters.swapped")
+    agent.Agent.train(None, {}, None, step=3)
+    agent.Agent.train(None, {}, {"deter": tf.constant([[1], [2], [3]])}, step=4)
+    (first, _), (then, step) = seen
+    assert first is None and step == 4
+    assert then["deter"].numpy().tolist() == [[3], [1], [2]]
