@@ -30,17 +30,21 @@ def test_a_run_has_the_settings_of_its_case_and_tells_each_return(tmp_path):
     assert max(b - a for a, b in zip([0, *steps], steps, strict=False)) <= 10
 
 
-def test_rows_that_are_swapped_go_on_with_the_state_of_the_row_before(monkeypatch):
+@pytest.mark.parametrize(
+    ("adapter", "given"), [("swapped", [[3], [1], [2]]), ("fresh", None)]
+)
+def test_an_adapter_gives_the_rows_another_state(adapter, given, monkeypatch):
     seen = []
 
     def record(self, batch, state, *, step):
         seen.append((state, step))
 
     monkeypatch.setattr(agent.Agent, "train", record)
-    monkeypatch.delitem(sys.modules, "benchmarks.adapters.swapped", raising=False)
-    importlib.import_module("benchmarks.adapters.swapped")
+    module = f"benchmarks.adapters.{adapter}"
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    importlib.import_module(module)
     agent.Agent.train(None, {}, None, step=3)
     agent.Agent.train(None, {}, {"deter": tf.constant([[1], [2], [3]])}, step=4)
     (first, _), (then, step) = seen
     assert first is None and step == 4
-    assert then["deter"].numpy().tolist() == [[3], [1], [2]]
+    assert (then and then["deter"].numpy().tolist()) == given
