@@ -214,13 +214,13 @@ class Config(Mapping):
 
 
 def parse_named(
-    argv: Sequence[str], flags: Mapping[str, tuple[Any, str]], usage: str, missing: str
+    argv: Sequence[str], known: Mapping[str, tuple[Any, str]], usage: str, missing: str
 ) -> tuple[str, Config]:
     """Returns the first word, which names what a command is about, and its flags.
 
     Args:
       argv: The words after the command.
-      flags: {flag: (default, help)}, among them `out`, which must be given.
+      known: {flag: (default, help)}, among them `out`, which must be given.
       usage: What `--help` begins with.
       missing: What to say if the word or `out` is missing.
 
@@ -230,8 +230,8 @@ def parse_named(
     """
     words = list(argv)
     name = words.pop(0) if words and not words[0].startswith("-") else ""
-    config = Config({key: value for key, (value, _) in flags.items()})
-    helps = {key: text for key, (_, text) in flags.items()}
+    config = Config({key: value for key, (value, _) in known.items()})
+    helps = {key: text for key, (_, text) in known.items()}
     config = config.parse_flags(words, help_texts=helps, usage=usage)
     if not name or not config.out:
         raise ValueError(missing)
