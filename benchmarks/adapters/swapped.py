@@ -7,7 +7,7 @@ of the way in which its batches are put together (`dealt.py`). Here batches are 
 and only the state is wrong.
 """
 
-import tensorflow as tf
+import numpy as np
 
 from benchmarks.adapters import ours
 from dreamerv2.algorithm import agent
@@ -20,7 +20,7 @@ _train = agent.Agent.train
 def train(self, batch, state, **settings):
     """As the agent's own, with the carried state [B, ...] of each row one row on."""
     if state:
-        state = {key: tf.roll(value, 1, axis=0) for key, value in state.items()}
+        state = {key: np.roll(value, 1, axis=0) for key, value in state.items()}
     return _train(self, batch, state, **settings)
 
 
